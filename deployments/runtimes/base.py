@@ -1,0 +1,125 @@
+"""The port that every runtime implements; nothing outside ``deployments.runtimes`` knows more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from deployments.progress import Progress
+
+
+class RunState(StrEnum):
+    """What a runtime saw. ``UNKNOWN`` never justifies deleting or doubling anything."""
+
+    RUNNING = "running"
+    EXITED = "exited"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One attempt, ready to be launched.
+
+    ``name`` is deterministic, so that a second launch adopts the first. ``argv`` and environment values
+    may contain ``{port}`` and ``{image}``; the runtime fills in the port that it chose and, in the process
+    runtime, the folder of the bundle. ``port`` is the port that the server listens on inside a container.
+    """
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[str, ...] = ()
+    port: int = 8000
+    shared_memory: str = ""
+    gpu_uuids: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunObservation:
+    """What is there now. ``exit_code`` is negative for a signal, as in :mod:`subprocess`.
+
+    ``endpoint`` is the base URL, known while it runs. ``detail`` says why the state is unknown.
+    """
+
+    state: RunState
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    endpoint: str = ""
+    pid: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One line of output. ``cursor`` orders lines of one attempt and never repeats."""
+
+    cursor: int
+    at: float
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogChunk:
+    """Lines from a cursor on. ``skipped_lines`` counts what was dropped before the first of them."""
+
+    lines: Sequence[LogLine]
+    next_cursor: int
+    skipped_lines: int = 0
+
+
+Report = Callable[[Progress], None]
+Cancelled = Callable[[], bool]
+
+
+class Runtime(Protocol):
+    """Runs attempts on this node. Every method may be repeated and may be killed after any line.
+
+    All raise RuntimeUnavailableError when the host or engine does not answer.
+    """
+
+    name: str
+
+    def has_image(self, image: str) -> bool:
+        """Whether ``image`` is complete and verified on this node. Cheap."""
+        ...
+
+    def ensure_image(self, image: str, *, report: Report, cancelled: Cancelled) -> None:
+        """Bring ``image`` here. Blocks for minutes; polls ``cancelled`` at least once a second.
+
+        Raises FetchError (a wrong hash is permanent, a lost connection is not) or FetchCancelledError.
+        """
+        ...
+
+    def create(self, run: RunSpec) -> None:
+        """Make the run without starting it; adopts one of the same name. Raises LaunchError."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start a created run; nothing if it runs or has ended. Raises LaunchError."""
+        ...
+
+    def observe(self, name: str) -> RunObservation:
+        """What is there now; never raises for a missing run (GONE) or a silent host (UNKNOWN)."""
+        ...
+
+    def stop(self, name: str, *, force: bool) -> None:
+        """Send SIGTERM, or SIGKILL to the whole group with ``force``. Returns at once."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete an ended run and its log. Raises RuntimeFaultError while it still runs."""
+        ...
+
+    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
+        """Up to ``limit`` lines after ``cursor`` (0: from the first one kept)."""
+        ...
+
+    def owned(self) -> Sequence[str]:
+        """Names of all runs of this installation on this node, running or ended."""
+        ...
