@@ -1,0 +1,43 @@
+"""Inference servers. One module for each engine, one line here."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+
+from django.utils.translation import gettext as _
+
+from deployments.exceptions import NotFoundError
+
+from .base import Engine
+
+#: Name in configs -> module of this package that holds ``ENGINE``. The order is the one that forms offer.
+_MODULES = {
+    "vllm": "vllm",
+    "lmdeploy": "lmdeploy",
+    "sglang": "sglang",
+    "tgi": "tgi",
+    "ollama": "ollama",
+    "localai": "localai",
+    "llama.cpp": "llamacpp",
+    "comfyui": "comfyui",
+    "sd-webui": "sdwebui",
+    "custom": "custom",
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """The names that :func:`engine_named` knows."""
+    return tuple(_MODULES)
+
+
+@cache
+def engine_named(name: str) -> Engine:
+    """The engine of that name. Raises NotFoundError that lists near names, or all."""
+    if name not in _MODULES:
+        near = difflib.get_close_matches(name, _MODULES, n=3) or list(_MODULES)
+        message = _("There is no engine %(name)s. Perhaps you mean: %(names)s.")
+        raise NotFoundError(message % {"name": name, "names": ", ".join(near)})
+    engine: Engine = import_module(f".{_MODULES[name]}", __package__).ENGINE
+    return engine

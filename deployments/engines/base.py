@@ -1,0 +1,51 @@
+"""What an engine module says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from deployments.progress import Progress
+from deployments.spec import ServingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """Whether the server answers requests. ``detail`` is its own words when it does not."""
+
+    answering: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausePattern:
+    """A regular expression over the last log lines that names the cause of a failure."""
+
+    pattern: str
+    cause: str
+
+
+class Engine(Protocol):
+    """An inference server: default image and port, command, readiness, progress, causes of failure."""
+
+    name: str
+    title: str
+    default_image: str
+    default_port: int
+    default_readiness_path: str
+    protocols: Sequence[str]
+    grace_s: int
+    causes: Sequence[CausePattern]
+
+    def process_command(self, spec: ServingSpec) -> tuple[str, ...]:
+        """The argv before the config's arguments in the process runtime. Raises LaunchError if it has none."""
+        ...
+
+    def probe(self, endpoint: str, spec: ServingSpec, *, thorough: bool) -> ProbeResult:
+        """Ask the server; ``thorough`` means one real, tiny request. Never raises; at most 5 s (30 s thorough)."""
+        ...
+
+    def load_progress(self, lines: Sequence[str]) -> Progress | None:
+        """How far loading is, from the last log lines; None when they do not say."""
+        ...

@@ -1,0 +1,41 @@
+"""llama.cpp's server: from its own image, or in the process runtime from a bundle with the wheel xllamacpp."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from deployments import runtimes
+from deployments.spec import ServingSpec
+
+from .base import CausePattern
+from .probes import by_protocol
+from .served import ServedEngine
+
+SERVER = Path(runtimes.__file__).resolve().parent / "llama_server.py"
+
+
+class LlamaCpp(ServedEngine):
+    """Adds the command of the process runtime."""
+
+    def process_command(self, spec: ServingSpec) -> tuple[str, ...]:
+        """The server script under Berth's own Python, isolated; ``{image}`` is the bundle's folder."""
+        return (sys.executable, "-I", str(SERVER), "{image}")
+
+
+ENGINE = LlamaCpp(
+    name="llama.cpp",
+    title="llama.cpp",
+    default_image="ghcr.io/ggml-org/llama.cpp:server-cuda",
+    default_port=8080,
+    default_readiness_path="/health",
+    protocols=("openai-text",),
+    grace_s=10,
+    causes=(
+        CausePattern(
+            pattern=r"ggml_backend_cuda_buffer_type_alloc_buffer: allocating .* failed", cause="cuda_out_of_memory"
+        ),
+        CausePattern(pattern=r"failed to load model", cause="bad_model_path"),
+    ),
+    ask=by_protocol,
+)
