@@ -1,0 +1,115 @@
+"""Bringing images and bundles to a node: one row and one worker for each, however many wait for it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from datetime import timedelta
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from .exceptions import FetchCancelledError, FetchError
+from .hints import hint_fetch
+from .lifecycle.phases import Desired, Phase
+from .models import Deployment, Fetch
+from .progress import Progress
+from .runtimes import runtime_named
+
+logger = logging.getLogger(__name__)
+CLAIM_FOR = timedelta(seconds=30)
+REPORT_EVERY_S = 0.5
+#: Fetches that one node works on at once; more wait their turn, so that Stop always finds a free thread.
+MOST_AT_ONCE = 4
+
+
+def request_fetch(deployment: Deployment) -> None:
+    """See that the deployment's image is being fetched on its node. Repeatable."""
+    if deployment.node is None:
+        raise ValueError("an image is fetched to a node, and this deployment has none yet")
+    row, _made = Fetch.objects.get_or_create(
+        node=deployment.node, runtime=deployment.spec["runtime"], image=deployment.spec["image"]
+    )
+    hint_fetch(row.pk, node=deployment.node.name)
+
+
+def run_fetch(fetch_id: int) -> None:
+    """Fetch, unless somebody does so already. Ends ``done`` or ``failed``, or ``pending`` when cancelled."""
+    token = _claim(fetch_id)
+    if token is None:
+        return
+    row = Fetch.objects.select_related("node").get(pk=fetch_id)
+    mine = Fetch.objects.filter(pk=fetch_id, claim_token=token)
+    end = {"claim_token": "", "claim_expires_at": None, "updated_at": Now()}
+    watch = _Watch(row, token)
+    try:
+        runtime_named(row.runtime).ensure_image(row.image, report=watch.report, cancelled=watch.cancelled)
+    except FetchCancelledError:
+        mine.update(state=Fetch.State.PENDING, progress={}, **end)
+    except FetchError as error:
+        logger.warning("Fetching %s failed: %s", row.image, error)
+        mine.update(
+            state=Fetch.State.FAILED,
+            error_code=error.code,
+            error=str(error),
+            permanent=error.permanent,
+            **end,
+        )
+    except Exception as error:
+        logger.exception("Fetching %s failed", row.image)
+        mine.update(state=Fetch.State.FAILED, error_code="fetch_failed", error=str(error), permanent=False, **end)
+    else:
+        mine.update(state=Fetch.State.DONE, **end)
+
+
+def _claim(fetch_id: int) -> str | None:
+    row = Fetch.objects.get(pk=fetch_id)
+    at_work = Fetch.objects.filter(node=row.node_id, claim_expires_at__gt=Now()).exclude(pk=fetch_id)
+    if at_work.count() >= MOST_AT_ONCE:
+        return None
+    token = secrets.token_hex(8)
+    free = Q(claim_expires_at__isnull=True) | Q(claim_expires_at__lt=Now())
+    won = Fetch.objects.filter(free, pk=fetch_id).update(
+        claim_token=token,
+        claim_expires_at=Now() + CLAIM_FOR,
+        state=Fetch.State.RUNNING,
+        error="",
+        error_code="",
+        progress={},
+    )
+    return token if won else None
+
+
+class _Watch:
+    """Writes progress and renews the claim now and then; knows when nobody wants the image any more."""
+
+    def __init__(self, row: Fetch, token: str) -> None:
+        self.row = row
+        self.token = token
+        self.looked_at = 0.0
+        self.unwanted = False
+        self.latest = Progress()
+
+    def report(self, progress: Progress) -> None:
+        self.latest = progress
+        self._look()
+
+    def cancelled(self) -> bool:
+        self._look()
+        return self.unwanted
+
+    def _look(self) -> None:
+        if time.monotonic() - self.looked_at < REPORT_EVERY_S:
+            return
+        self.looked_at = time.monotonic()
+        mine = Fetch.objects.filter(pk=self.row.pk, claim_token=self.token)
+        held = mine.update(progress=self.latest.to_json(), claim_expires_at=Now() + CLAIM_FOR)
+        wanted = Deployment.objects.filter(
+            node=self.row.node_id,
+            phase=Phase.PREPARING,
+            desired=Desired.RUNNING,
+            spec__image=self.row.image,
+            spec__runtime=self.row.runtime,
+        )
+        self.unwanted = not held or not wanted.exists()

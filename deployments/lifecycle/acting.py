@@ -1,0 +1,209 @@
+"""Does one decided step. Every step may be repeated: the side effect first, then its record."""
+
+from __future__ import annotations
+
+import logging
+from functools import singledispatch
+from typing import Any
+
+from django.utils import timezone
+
+from deployments import logs
+from deployments.engines import engine_named
+from deployments.engines.causes import classify
+from deployments.exceptions import LaunchError
+from deployments.fetching import request_fetch
+from deployments.models import Attempt, Deployment
+from deployments.progress import Progress
+from deployments.runtimes import runtime_named
+from deployments.runtimes.base import RunState
+
+from .decide import (
+    CloseAttempt,
+    Decision,
+    Fetch,
+    Launch,
+    Move,
+    Place,
+    Rest,
+    Signal,
+    Situation,
+    Wait,
+    after_failure,
+    backoff_s,
+)
+from .launching import run_spec
+from .phases import Phase
+from .reasons import PERMANENT
+from .record import move, note
+from .survey import attempt_of, candidates, fetch_of
+
+logger = logging.getLogger(__name__)
+#: How many of the last log lines decide the cause of a failure and the progress of loading.
+TAIL_LINES = 200
+
+
+@singledispatch
+def act(step: Decision, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    """Do ``step``. Returns the seconds until the next look, or None when the run needs no more.
+
+    Raises LostClaimError when the claim was lost, RuntimeUnavailableError when the host does not answer.
+    """
+    raise TypeError(type(step))
+
+
+@act.register
+def _(step: Wait, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    changes: dict[str, Any] = {"progress": _progress(deployment, situation)}
+    if step.probe_failed is not None:
+        changes["failed_probes"] = deployment.failed_probes + 1 if step.probe_failed else 0
+    if situation.phase in {Phase.QUEUED, Phase.STOPPING, Phase.STARTING, Phase.LOADING}:
+        changes["reason"] = step.reason or ""
+        changes["reason_params"] = {"runtime": deployment.spec["runtime"]} if step.reason else {}
+    note(deployment, token=token, **changes)
+    return step.after_s
+
+
+@act.register
+def _(step: Move, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    changes: dict[str, Any] = {}
+    if situation.phase is Phase.BACKOFF and step.phase is Phase.PREPARING:
+        changes["attempt"] = deployment.attempt + 1
+    if step.phase is Phase.LOADING:
+        changes["endpoint"] = situation.run.endpoint
+    if step.phase is Phase.READY:
+        changes |= {"ready_at": timezone.now(), "failed_probes": 0, "endpoint": situation.run.endpoint}
+        Attempt.objects.filter(deployment=deployment, number=deployment.attempt, ready_at=None).update(
+            ready_at=changes["ready_at"]
+        )
+    move(deployment, step.phase, token=token, reason=step.reason, **changes)
+    return 0.0
+
+
+@act.register
+def _(step: Place, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    nodes = candidates(deployment.spec["runtime"])
+    if not nodes:
+        return 1.0
+    move(deployment, Phase.PREPARING, token=token, node=nodes[0])
+    return 0.0
+
+
+@act.register
+def _(step: Fetch, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    request_fetch(deployment)
+    return 0.3
+
+
+@act.register
+def _(step: Launch, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    Attempt.objects.get_or_create(
+        deployment=deployment, number=deployment.attempt, defaults={"started_at": timezone.now()}
+    )
+    runtime = runtime_named(deployment.spec["runtime"])
+    try:
+        runtime.create(run_spec(deployment))
+        runtime.start(deployment.run_name)
+    except LaunchError as error:
+        logger.warning("Deployment %s was not launched: %s", deployment.pk, error)
+        close = CloseAttempt(cause=error.code, permanent=error.code in PERMANENT)
+        return _close(close, deployment, token=token, params={"detail": str(error), **error.params})
+    return 0.0
+
+
+@act.register
+def _(step: Signal, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    runtime_named(deployment.spec["runtime"]).stop(deployment.run_name, force=step.force)
+    now = timezone.now()
+    changes: dict[str, Any] = {"killed_at" if step.force else "signalled_at": now}
+    if step.abort_reason:
+        changes["abort_reason"] = step.abort_reason
+    note(deployment, token=token, **changes)
+    return 0.05
+
+
+@act.register
+def _(step: CloseAttempt, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    params: dict[str, Any] = {}
+    if situation.phase is Phase.PREPARING and (row := fetch_of(deployment)) is not None:
+        params["detail"] = row.error
+    return _close(step, deployment, token=token, params=params)
+
+
+@act.register
+def _(step: Rest, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    return None
+
+
+def _close(step: CloseAttempt, deployment: Deployment, *, token: str, params: dict[str, Any]) -> float | None:
+    cause, params = _end_attempt(deployment, step, params)
+    cleared: dict[str, Any] = {
+        "endpoint": "",
+        "signalled_at": None,
+        "killed_at": None,
+        "abort_reason": "",
+        "failed_probes": 0,
+        "ready_at": None,
+    }
+    if step.phase is Phase.QUEUED:
+        again = {
+            "attempt": deployment.attempt + 1,
+            "applied_generation": deployment.generation,
+            "failures": 0,
+        }
+        move(deployment, Phase.QUEUED, token=token, reason=step.reason, **cleared, **again)
+        return 0.0
+    if step.phase is not None:
+        move(deployment, step.phase, token=token, reason=step.reason, **cleared)
+        return None
+    after = after_failure(
+        failures=deployment.failures,
+        forgive=step.forgive,
+        permanent=step.permanent or cause in PERMANENT,
+        max_attempts=deployment.spec["max_attempts"],
+    )
+    move(
+        deployment,
+        after.phase,
+        token=token,
+        reason=cause,
+        reason_params=params,
+        failures=after.failures,
+        **cleared,
+    )
+    return float(backoff_s(after.failures)) if after.phase is Phase.BACKOFF else None
+
+
+def _end_attempt(deployment: Deployment, step: CloseAttempt, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Keep log and exit of the attempt and remove the run. A repeat keeps what the first time wrote."""
+    attempt = attempt_of(deployment)
+    if attempt is None:
+        return step.cause, params
+    runtime = runtime_named(deployment.spec["runtime"])
+    if attempt.ended_at is None:
+        run = runtime.observe(deployment.run_name)
+        kept = logs.keep(deployment)
+        cause = step.cause
+        if not cause and step.phase is None:
+            engine = engine_named(deployment.spec["engine"])
+            tail = [line.text for line in kept.lines[-TAIL_LINES:]]
+            ran_for_s = (timezone.now() - attempt.started_at).total_seconds()
+            cause, found = classify(run.exit_code, run.out_of_memory, tail, engine, ran_for_s=ran_for_s)
+            params = {**params, **found}
+        attempt.ended_at = timezone.now()
+        attempt.exit_code = run.exit_code if run.state is RunState.EXITED else None
+        attempt.cause, attempt.cause_params, attempt.log = cause, params, kept.text
+        attempt.save()
+    runtime.remove(deployment.run_name)
+    return attempt.cause, attempt.cause_params
+
+
+def _progress(deployment: Deployment, situation: Situation) -> dict[str, Any]:
+    if situation.phase is Phase.PREPARING:
+        row = fetch_of(deployment)
+        return row.progress if row is not None else {}
+    if situation.phase is Phase.LOADING:
+        engine = engine_named(deployment.spec["engine"])
+        progress: Progress | None = engine.load_progress(logs.tail(deployment, lines=TAIL_LINES))
+        return progress.to_json() if progress is not None else {}
+    return {}

@@ -1,0 +1,276 @@
+"""The pure heart of the lifecycle: from a situation to the one next step. No I/O, no clock, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from deployments.runtimes.base import RunObservation, RunState
+
+from .phases import ENDED, Desired, Phase
+
+QUEUE_CHECK_S = 5.0
+READY_CHECK_S = 10.0
+UNKNOWN_CHECK_S = 5.0
+ENDING_CHECK_S = 0.1
+FETCH_CHECK_S = 1.0
+FAST_CHECK_S = 0.1
+SLOWEST_LOAD_CHECK_S = 2.0
+PROBES_UNTIL_UNHEALTHY = 3
+#: Ready this long, a run's earlier failures are forgiven.
+STABLE_AFTER = timedelta(minutes=10)
+BACKOFF_FIRST_S = 10
+BACKOFF_MOST_S = 300
+PREPARE_DEADLINE = timedelta(hours=12)
+START_DEADLINE = timedelta(minutes=2)
+#: After SIGKILL, a run that still exists this long is reported and let go.
+KILL_DEADLINE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The config's own limits, in seconds."""
+
+    load_timeout_s: int
+    grace_s: int
+    max_attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchView:
+    """What the fetch of the image looks like: absent, at work, done, or failed with a cause."""
+
+    state: str = "absent"
+    error_code: str = ""
+    permanent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything a decision may depend on. Times are aware; ``answering`` is None when not probed.
+
+    ``unplaceable`` is the reason code why no node can take it, or empty.
+    """
+
+    desired: Desired
+    restart_wanted: bool
+    phase: Phase
+    phase_since: datetime
+    now: datetime
+    limits: Limits
+    run: RunObservation
+    failures: int = 0
+    failed_probes: int = 0
+    fetch: FetchView = field(default_factory=FetchView)
+    answering: bool | None = None
+    ready_since: datetime | None = None
+    signalled_at: datetime | None = None
+    killed_at: datetime | None = None
+    abort_reason: str = ""
+    unplaceable: str = ""
+
+    @property
+    def age(self) -> timedelta:
+        """How long the run has been in its phase; never negative, even when the clock jumps back."""
+        return max(self.now - self.phase_since, timedelta())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Nothing to do; look again after ``after_s`` seconds. ``probe_failed`` counts a failed probe."""
+
+    after_s: float
+    reason: str | None = None
+    probe_failed: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """Enter ``phase`` for ``reason``."""
+
+    phase: Phase
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Choose node and GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """See that somebody is fetching the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Create and start the run, adopting one that is there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """Ask the run to end; ``force`` kills it. ``abort_reason`` names the failure that made it necessary."""
+
+    force: bool
+    abort_reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloseAttempt:
+    """Keep the log and exit of the attempt, remove what is left of the run, then enter the phase.
+
+    ``phase`` None means: fail the attempt, and back off or give up by ``failures`` and ``permanent``.
+    ``cause`` empty means: classify from exit code and log.
+    """
+
+    phase: Phase | None = None
+    cause: str = ""
+    permanent: bool = False
+    forgive: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """The run has ended and nothing is left: do not look again."""
+
+
+Decision = Wait | Move | Place | Fetch | Launch | Signal | CloseAttempt | Rest
+
+
+def decide(situation: Situation) -> Decision:
+    """The next step. Total: every situation has one. UNKNOWN never leads to an end or a removal."""
+    if situation.phase in ENDED:
+        return Rest()
+    if situation.phase is Phase.STOPPING:
+        return _stopping(situation)
+    if situation.desired is Desired.STOPPED or situation.restart_wanted:
+        return Move(phase=Phase.STOPPING)
+    return _RUNNING[situation.phase](situation)
+
+
+def _stopping(it: Situation) -> Decision:
+    match it.run.state:
+        case RunState.UNKNOWN:
+            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+        case RunState.RUNNING:
+            return _end_politely(it)
+        case RunState.EXITED | RunState.GONE:
+            again = it.desired is Desired.RUNNING
+            return CloseAttempt(
+                phase=Phase.QUEUED if again else Phase.STOPPED, reason="restarted" if again else "stopped"
+            )
+
+
+def _end_politely(it: Situation) -> Decision:
+    if it.signalled_at is None:
+        return Signal(force=False)
+    if it.killed_at is None:
+        if it.now - it.signalled_at >= timedelta(seconds=it.limits.grace_s):
+            return Signal(force=True)
+        return Wait(after_s=ENDING_CHECK_S)
+    if it.now - it.killed_at > KILL_DEADLINE:
+        return Wait(after_s=UNKNOWN_CHECK_S, reason="will_not_die")
+    return Wait(after_s=ENDING_CHECK_S)
+
+
+def _queued(it: Situation) -> Decision:
+    if it.unplaceable:
+        return Wait(after_s=QUEUE_CHECK_S, reason=it.unplaceable)
+    return Place()
+
+
+def _preparing(it: Situation) -> Decision:
+    match it.fetch.state:
+        case "done":
+            return Move(phase=Phase.STARTING)
+        case "failed":
+            return CloseAttempt(cause=it.fetch.error_code or "fetch_failed", permanent=it.fetch.permanent)
+        case "absent":
+            return Fetch()
+    if it.age > PREPARE_DEADLINE:
+        return CloseAttempt(cause="fetch_timeout")
+    return Wait(after_s=FETCH_CHECK_S)
+
+
+def _starting(it: Situation) -> Decision:
+    match it.run.state:
+        case RunState.RUNNING:
+            return Move(phase=Phase.LOADING)
+        case RunState.EXITED:
+            return CloseAttempt()
+        case RunState.UNKNOWN:
+            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+        case RunState.GONE:
+            return CloseAttempt(cause="start_timeout") if it.age > START_DEADLINE else Launch()
+
+
+def _loading(it: Situation) -> Decision:
+    match it.run.state:
+        case RunState.EXITED:
+            return CloseAttempt(cause=it.abort_reason)
+        case RunState.GONE:
+            return CloseAttempt(cause=it.abort_reason or "vanished")
+        case RunState.UNKNOWN:
+            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+    if it.abort_reason:
+        return Wait(after_s=ENDING_CHECK_S)
+    if it.answering:
+        return Move(phase=Phase.READY)
+    if it.age > timedelta(seconds=it.limits.load_timeout_s):
+        return Signal(force=True, abort_reason="load_timeout")
+    return Wait(after_s=min(SLOWEST_LOAD_CHECK_S, max(FAST_CHECK_S, it.age.total_seconds() / 20)))
+
+
+def _serving(it: Situation) -> Decision:
+    match it.run.state:
+        case RunState.EXITED | RunState.GONE:
+            stable = it.ready_since is not None and it.now - it.ready_since > STABLE_AFTER
+            return CloseAttempt(cause="" if it.run.state is RunState.EXITED else "vanished", forgive=stable)
+        case RunState.UNKNOWN:
+            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+    if it.answering is None:
+        return Wait(after_s=READY_CHECK_S)
+    if it.answering:
+        return (
+            Move(phase=Phase.READY) if it.phase is Phase.UNHEALTHY else Wait(after_s=READY_CHECK_S, probe_failed=False)
+        )
+    if it.phase is Phase.READY and it.failed_probes + 1 >= PROBES_UNTIL_UNHEALTHY:
+        return Move(phase=Phase.UNHEALTHY, reason="not_answering")
+    return Wait(after_s=1.0 if it.phase is Phase.READY else READY_CHECK_S, probe_failed=True)
+
+
+def _backing_off(it: Situation) -> Decision:
+    wait_s = backoff_s(it.failures) - it.age.total_seconds()
+    return Move(phase=Phase.PREPARING) if wait_s <= 0 else Wait(after_s=wait_s)
+
+
+_RUNNING = {
+    Phase.QUEUED: _queued,
+    Phase.PREPARING: _preparing,
+    Phase.STARTING: _starting,
+    Phase.LOADING: _loading,
+    Phase.READY: _serving,
+    Phase.UNHEALTHY: _serving,
+    Phase.BACKOFF: _backing_off,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AfterFailure:
+    """Where a failed attempt leads: the new count of failures in a row, and the phase."""
+
+    failures: int
+    phase: Phase
+
+
+def after_failure(*, failures: int, forgive: bool, permanent: bool, max_attempts: int) -> AfterFailure:
+    """Back off, or give up when trying again cannot help or was tried ``max_attempts`` times."""
+    count = 1 if forgive else failures + 1
+    given_up = permanent or count >= max_attempts
+    return AfterFailure(failures=count, phase=Phase.FAILED if given_up else Phase.BACKOFF)
+
+
+def backoff_s(failures: int) -> int:
+    """Seconds before the next attempt: 10, doubling, at most 300."""
+    return int(min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** max(0, min(failures, 10) - 1)))

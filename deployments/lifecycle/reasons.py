@@ -1,0 +1,212 @@
+"""Why a run is where it is: codes, and for each a sentence and the next step for the operator.
+
+Codes and parameters are stored; the words are chosen when they are shown, in the reader's language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What happened and why; and what to do next, or empty when there is nothing to do."""
+
+    sentence: str
+    next_step: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.sentence} {self.next_step}".strip()
+
+
+_Words = tuple[str | Promise, str | Promise]
+
+#: Trying again without a change cannot help.
+PERMANENT = frozenset(
+    {
+        "hash_mismatch",
+        "no_wheel_for_platform",
+        "unknown_bundle",
+        "command_not_found",
+        "unknown_argument",
+        "unknown_secret",
+        "bad_model_path",
+        "gated_model",
+        "no_process_command",
+        "needs_linux",
+        "volumes_unsupported",
+        "unknown_runtime",
+        "launch_refused",
+        "permission_denied",
+        "driver_too_old",
+        "no_nvidia_runtime",
+    }
+)
+
+WORDS: dict[str, _Words] = {
+    # People
+    "start_asked": (_("Start was asked for."), ""),
+    "stop_asked": (_("Stop was asked for."), ""),
+    "restart_asked": (_("Restart was asked for."), ""),
+    "stopped": (_("Stopped as asked."), ""),
+    "restarted": (_("Stopped, to be started again."), ""),
+    # Waiting
+    "no_node_answers": (
+        _("No node has reported in the last 15 seconds."),
+        _("Check that the agent runs: berth up, or the agent's service."),
+    ),
+    "no_node_offers_runtime": (
+        _("No node offers the runtime “%(runtime)s”."),
+        _("Install and start it on a node, or choose a config that runs as a process, such as smollm2-135m."),
+    ),
+    "host_silent": (_("The host does not answer; nothing is changed until it does."), ""),
+    "will_not_die": (
+        _("The process was killed and is still there."),
+        _("It is probably stuck in the kernel or a driver: look at its state with ps; if that is D, restart the host."),
+    ),
+    # Fetching
+    "fetch_failed": (
+        _("Fetching failed: %(detail)s"),
+        _("Check the network and the package index of this host; the fetch is tried again."),
+    ),
+    "fetch_timeout": (
+        _("Fetching took longer than 12 hours."),
+        _("Check the network of this host, then start again."),
+    ),
+    "hash_mismatch": (
+        _("What was fetched is not what the catalogue expects: %(detail)s"),
+        _("Nothing of it was used. Check the mirror that this host fetches from, then start again."),
+    ),
+    "no_wheel_for_platform": (
+        _("There is no package for this kind of machine: %(detail)s"),
+        _("Run this config on a Linux x86-64 or arm64 host."),
+    ),
+    "unknown_bundle": (
+        _("The bundle is not known: %(detail)s"),
+        _("Name a bundle of the catalogue as the image of a config with the process runtime."),
+    ),
+    "no_disk_space": (
+        _("The disk is full."),
+        _("Free space in the data folder (or move it with BERTH_DATA_DIR), then start again."),
+    ),
+    # Launching
+    "launch_refused": (_("It could not be launched: %(detail)s"), _("Correct the config, then start again.")),
+    "command_not_found": (
+        _("The command was not found: %(detail)s"),
+        _("Correct the command or the image of the config, then start again."),
+    ),
+    "no_process_command": (
+        _("This engine cannot run as a process on the host: %(detail)s"),
+        _("Choose the Docker runtime in the config."),
+    ),
+    "needs_linux": (
+        _("Processes are kept on Linux only."),
+        _("Choose the Docker runtime in the config."),
+    ),
+    "volumes_unsupported": (
+        _("A process on the host mounts no volumes."),
+        _("Remove the volumes from the config, or choose the Docker runtime."),
+    ),
+    "unknown_runtime": (_("The runtime is not known: %(detail)s"), _("Choose another runtime in the config.")),
+    "permission_denied": (
+        _("The host does not allow it: %(detail)s"),
+        _("Correct the owner and mode of the file or folder, or run Berth as a user who may."),
+    ),
+    "image_missing": (
+        _("What it runs is not on this host yet."),
+        _("It is fetched again; wait, or look at the worker's log."),
+    ),
+    "no_free_port": (_("No port of this host is free for it."), _("Stop something that listens, then start again.")),
+    "runtime_unavailable": (_("The host did not answer in time: %(detail)s"), _("It is tried again.")),
+    "still_running": (_("The process is still there."), _("It is tried again.")),
+    "host_exhausted": (
+        _("The host has no room for another process: %(detail)s"),
+        _("Look at its memory and at the number of processes; the start is tried again."),
+    ),
+    "unknown_secret": (
+        _("The config refers to a secret that this host does not know: %(name)s"),
+        _("Correct the environment of the config."),
+    ),
+    "start_timeout": (
+        _("It was not started within 2 minutes."),
+        _("Look at the worker's log; the start is tried again."),
+    ),
+    # Ends that nobody asked for
+    "load_timeout": (
+        _("It did not answer a request within the time to load."),
+        _("Look at the end of the log; raise the time to load in the config if it was still loading."),
+    ),
+    "vanished": (
+        _("The process disappeared; it was removed or killed from outside, or the host restarted."),
+        _("It is started again unless that happened too often."),
+    ),
+    "not_answering": (
+        _("It runs but has not answered three times in a row."),
+        _("Look at the log; restart it if it does not recover."),
+    ),
+    "exited_at_once": (
+        _("The command ended at once with exit code %(exit_code)s: %(last_line)s"),
+        _("Look at the log, correct the arguments of the config, then start again."),
+    ),
+    "exited": (
+        _("The server ended by itself with exit code %(exit_code)s: %(last_line)s"),
+        _("Look at the log of this attempt."),
+    ),
+    "killed_by_host": (
+        _("The process was killed from outside (signal 9), most often because the host ran out of memory."),
+        _("Look at dmesg, free host memory or choose a smaller context, then start again."),
+    ),
+    "port_in_use": (
+        _("The port is in use by another program: %(last_line)s"),
+        _("Let Berth choose the port with {port} in the arguments, or stop the other program."),
+    ),
+    "python_error": (_("The server failed with %(last_line)s"), _("Look at the log of this attempt.")),
+    "cuda_out_of_memory": (
+        _("The GPU ran out of memory: %(last_line)s"),
+        _("Choose a smaller context or fewer concurrent requests, or free the GPU's memory."),
+    ),
+    "gated_model": (
+        _("The weights are gated and this host's token may not read them: %(last_line)s"),
+        _("Accept the licence on the hub with the token's account, set HF_TOKEN, and restart Berth."),
+    ),
+    "hub_unreachable": (
+        _("The model hub could not be reached: %(last_line)s"),
+        _("Check the network of this host; the start is tried again."),
+    ),
+    "unknown_argument": (
+        _("The server does not know an argument: %(last_line)s"),
+        _("Correct the arguments of the config, then start again."),
+    ),
+    "bad_model_path": (
+        _("The model was not found: %(last_line)s"),
+        _("Correct the path or repository in the arguments of the config, then start again."),
+    ),
+    "driver_too_old": (
+        _("The NVIDIA driver is too old for this image: %(last_line)s"),
+        _("Update the driver, or choose an image for an older CUDA."),
+    ),
+    "no_nvidia_runtime": (
+        _("The container engine has no NVIDIA runtime: %(last_line)s"),
+        _("Install nvidia-container-toolkit on the node."),
+    ),
+}
+
+
+class _Blank(dict[str, Any]):
+    """Stored parameters; one that is missing reads as a dash, since an old row must still be shown."""
+
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def explain(code: str, params: Mapping[str, Any] | None = None) -> Explanation:
+    """The words for ``code`` in the current language; an unknown code is shown as it is."""
+    if not code:
+        return Explanation(sentence="")
+    sentence, next_step = WORDS.get(code, (code, ""))
+    return Explanation(sentence=str(sentence) % _Blank(params or {}), next_step=str(next_step))

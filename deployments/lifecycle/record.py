@@ -1,0 +1,77 @@
+"""The only place that writes a deployment's phase and observed columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from deployments.live import publish_change, publish_routes
+from deployments.models import Deployment, DeploymentEvent
+
+from .phases import ENDED, Phase, may_move
+
+ROUTED = frozenset({Phase.READY})
+
+
+class LostClaimError(Exception):
+    """Somebody else acts on the row now; nothing was written."""
+
+
+def move(deployment: Deployment, phase: Phase, *, token: str, reason: str = "", **changes: Any) -> None:
+    """Enter ``phase``, write its event, and tell the pages and the gateways once committed.
+
+    ``changes`` are further columns. Raises LostClaimError when the claim or the phase is not what it was,
+    ValueError for a transition that the table forbids.
+    """
+    origin = Phase(deployment.phase)
+    if not may_move(origin, phase):
+        raise ValueError(f"{origin} -> {phase} is not in the transition table")
+    now = timezone.now()
+    params = changes.pop("reason_params", {})
+    if phase in ENDED:
+        changes.setdefault("ended_at", now)
+    values = {
+        "phase": phase,
+        "phase_since": now,
+        "reason": reason,
+        "reason_params": params,
+        "progress": {},
+        **changes,
+    }
+    with transaction.atomic():
+        _update(deployment, token, values)
+        DeploymentEvent.objects.create(
+            deployment=deployment,
+            at=now,
+            phase=phase,
+            attempt=deployment.attempt,
+            reason=reason,
+            reason_params=params,
+        )
+        transaction.on_commit(lambda: _tell(deployment, routes_changed=bool({origin, phase} & ROUTED)))
+
+
+def note(deployment: Deployment, *, token: str, **changes: Any) -> None:
+    """Write observed columns without changing the phase; silent when nothing differs."""
+    changed = {name: value for name, value in changes.items() if getattr(deployment, name) != value}
+    if not changed:
+        return
+    with transaction.atomic():
+        _update(deployment, token, changed)
+        transaction.on_commit(lambda: _tell(deployment, routes_changed=False))
+
+
+def _update(deployment: Deployment, token: str, values: dict[str, Any]) -> None:
+    mine = Deployment.objects.filter(pk=deployment.pk, claim_token=token, phase=deployment.phase)
+    if not mine.update(**values):
+        raise LostClaimError(f"deployment {deployment.pk}")
+    for name, value in values.items():
+        setattr(deployment, name, value)
+
+
+def _tell(deployment: Deployment, *, routes_changed: bool) -> None:
+    publish_change(deployment.pk, deployment.serving_spec().config)
+    if routes_changed:
+        publish_routes()

@@ -1,0 +1,46 @@
+"""Tells pages and gateways that something changed. A lost message is made good by the next sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+
+from .redis import RedisError, client
+from .selectors import ready_endpoints
+
+logger = logging.getLogger(__name__)
+
+LIVE_CHANNEL = "berth:live"
+ROUTES_KEY = "berth:routes"
+ROUTES_CHANNEL = "berth:routes:changed"
+
+
+def publish_change(deployment_id: int, config: str) -> None:
+    """Hint to every page that this deployment changed. Never raises."""
+    try:
+        client().publish(LIVE_CHANNEL, json.dumps({"deployment": deployment_id, "config": config}))
+    except RedisError as error:
+        logger.warning("Pages were not told of deployment %s: %s", deployment_id, error)
+
+
+def publish_routes() -> bool:
+    """Write the routing table if it differs from the database, and wake the gateways. Never raises.
+
+    Under a lock, so that of two writers the one that read the database last also writes last. Returns
+    whether the table changed.
+    """
+    try:
+        with client().lock("berth:routes:lock", timeout=5, blocking_timeout=5):
+            routes = [dataclasses.asdict(endpoint) for endpoint in ready_endpoints()]
+            held = client().get(ROUTES_KEY)
+            before = json.loads(held) if isinstance(held, str) else {"version": 0, "routes": None}
+            if before["routes"] == routes:
+                return False
+            version = before["version"] + 1
+            client().set(ROUTES_KEY, json.dumps({"version": version, "routes": routes}))
+            client().publish(ROUTES_CHANNEL, str(version))
+            return True
+    except RedisError as error:
+        logger.warning("The gateways were not told of new routes: %s", error)
+        return False

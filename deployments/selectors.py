@@ -1,0 +1,102 @@
+"""Reads that pages, commands and the gateway share. Query counts are constant."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from django.db.models import Max, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from .exceptions import NotFoundError
+from .lifecycle.phases import ENDED, Phase
+from .models import CatalogueModel, Config, Deployment
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueRow:
+    """A config with its live deployment, else its last one, else None."""
+
+    config: Config
+    deployment: Deployment | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something of it runs or is on its way."""
+        return self.deployment is not None and self.deployment.is_live
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadyEndpoint:
+    """Where a ready deployment is asked; JSON of this is the gateway's routing table."""
+
+    deployment_id: int
+    config: str
+    model: str
+    protocol: str
+    engine: str
+    served_name: str
+    endpoint: str
+    node: str
+
+
+def live_deployments() -> QuerySet[Deployment]:
+    """Deployments that have not ended, newest first."""
+    return Deployment.objects.exclude(phase__in=ENDED).select_related("config__model", "node")
+
+
+def catalogue_rows() -> list[CatalogueRow]:
+    """Every config that is not archived. Two queries, however many past deployments there are."""
+    latest = Deployment.objects.values("config").annotate(newest=Max("pk"), live=Max("pk", filter=~Q(phase__in=ENDED)))
+    wanted = [row["live"] or row["newest"] for row in latest]
+    found = {item.config_id: item for item in Deployment.objects.filter(pk__in=wanted).select_related("node")}
+    configs = Config.objects.filter(archived_at=None).select_related("model")
+    return [CatalogueRow(config=config, deployment=found.get(config.pk)) for config in configs]
+
+
+def ready_endpoints() -> list[ReadyEndpoint]:
+    """Every deployment that answers requests, ordered by config and deployment."""
+    ready = Deployment.objects.filter(phase=Phase.READY).select_related("node").order_by("config__name", "pk")
+    endpoints = []
+    for deployment in ready:
+        spec = deployment.serving_spec()
+        endpoints.append(
+            ReadyEndpoint(
+                deployment_id=deployment.pk,
+                config=spec.config,
+                model=spec.model,
+                protocol=spec.protocol,
+                engine=spec.engine,
+                served_name=spec.served_name,
+                endpoint=deployment.endpoint,
+                node=deployment.node.name if deployment.node else "",
+            )
+        )
+    return endpoints
+
+
+def find_config(name: str) -> Config:
+    """The config of that name. Raises NotFoundError naming near ones."""
+    config = Config.objects.select_related("model").filter(name=name, archived_at=None).first()
+    if config is not None:
+        return config
+    names = list(Config.objects.filter(archived_at=None).values_list("name", flat=True))
+    raise NotFoundError(_("There is no config “%(name)s”.") % {"name": name} + near_names(name, names))
+
+
+def configs_serving(name: str) -> list[Config]:
+    """Configs that ``name`` (a config or a model) means. Raises NotFoundError naming near ones."""
+    known = Config.objects.filter(archived_at=None).select_related("model")
+    found = list(known.filter(Q(name=name) | Q(model__name__iexact=name)))
+    if found:
+        return found
+    names = [*known.values_list("name", flat=True), *CatalogueModel.objects.values_list("name", flat=True)]
+    raise NotFoundError(_("There is no model or config “%(name)s”.") % {"name": name} + near_names(name, names))
+
+
+def near_names(name: str, names: list[str]) -> str:
+    """“ Did you mean …?”, or where to find the list; begins with a space."""
+    near = difflib.get_close_matches(name.lower(), sorted(set(names)), n=3, cutoff=0.5)
+    if near:
+        return " " + _("Did you mean %(names)s?") % {"names": ", ".join(near)}
+    return " " + _("List them with: berth configs")

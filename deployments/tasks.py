@@ -1,0 +1,31 @@
+"""Celery tasks: each takes ids, calls one thing, and may be killed after any line."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from .fetching import run_fetch
+from .hints import hint_reconcile
+from .lifecycle.reconcile import reconcile
+from .lifecycle.sweep import sweep_all
+from .models import Deployment
+
+
+@shared_task(name="deployments.tasks.reconcile_deployment")
+def reconcile_deployment(deployment_id: int) -> None:
+    """Bring one deployment forward; hand over to a fresh message when more is due at once."""
+    if reconcile(deployment_id):
+        node = Deployment.objects.filter(pk=deployment_id).values_list("node__name", flat=True).first()
+        hint_reconcile(deployment_id, node=node or "")
+
+
+@shared_task(name="deployments.tasks.fetch_image")
+def fetch_image(fetch_id: int) -> None:
+    """Fetch an image or bundle on this node."""
+    run_fetch(fetch_id)
+
+
+@shared_task(name="deployments.tasks.sweep")
+def sweep() -> None:
+    """Find what is due and what was forgotten."""
+    sweep_all()
