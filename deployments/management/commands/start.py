@@ -1,0 +1,66 @@
+"""``manage.py start CONFIG``: ask for a run, and wait for it if told to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils.translation import gettext as _
+
+from deployments.actors import Actor
+from deployments.commands import BerthCommand, wait_for
+from deployments.lifecycle.phases import Phase
+from deployments.lifecycle.reasons import explain
+from deployments.models import Deployment
+from deployments.redis import is_reachable
+from deployments.services.lifecycle import start_deployment
+from deployments.status import status_of
+
+
+class Command(BerthCommand):
+    help = "Start a config. Starting what runs already changes nothing and exits with 0."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("config", help="name of a config, as in: berth configs")
+        parser.add_argument("--wait", action="store_true", help="wait until it is ready or has failed")
+        parser.add_argument("--timeout", type=float, metavar="S", help="with --wait: give up waiting after S seconds")
+        parser.add_argument("--json", action="store_true", help="print the deployment as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        result = start_deployment(options["config"], actor=Actor.command_line())
+        deployment, name = result.deployment, options["config"]
+        if not is_reachable():
+            self.stderr.write(_("Berth is not running here: the start is noted and happens once “berth up” runs."))
+        if not result.created:
+            self.stderr.write(
+                _("%(name)s is %(phase)s already.") % {"name": name, "phase": deployment.get_phase_display()}
+            )
+        if options["wait"] and deployment.phase != Phase.READY:
+            deployment = self._wait(deployment, options)
+        if options["json"]:
+            self.write_json(status_of(deployment.config, deployment).to_json())
+        elif deployment.phase == Phase.READY:
+            self.stdout.write(_("%(name)s is ready at %(url)s") % {"name": name, "url": deployment.endpoint})
+        elif not options["wait"]:
+            self.stdout.write(_("%(name)s is starting (deployment %(id)s).") % {"name": name, "id": deployment.pk})
+        if options["wait"] and deployment.phase != Phase.READY:
+            self.fail(self._why(deployment))
+
+    def _wait(self, deployment: Deployment, options: dict[str, Any]) -> Deployment:
+        followed = wait_for(
+            deployment.pk,
+            lambda it: it.phase == Phase.READY,
+            timeout_s=options["timeout"],
+            quiet=options["json"],
+        )
+        if followed is None:
+            self.fail(
+                _("%(name)s is not ready after %(seconds)s s; it goes on starting. Look at: berth logs %(name)s")
+                % {"name": options["config"], "seconds": f"{options['timeout']:g}"}
+            )
+        return followed
+
+    def _why(self, deployment: Deployment) -> str:
+        reason = explain(deployment.reason, deployment.reason_params)
+        name = deployment.spec["config"]
+        return f"{name}: {deployment.get_phase_display()}. {reason} " + _("Log: berth logs %(name)s") % {"name": name}
