@@ -1,0 +1,143 @@
+"""The error tree of this app, below :class:`deployments.exceptions.BerthError`.
+
+BerthError
+├── GatewayError                 the gateway refuses or fails a request; carries status, type and code
+│   ├── BadRequestError          400: the body is not what the protocol asks for
+│   ├── UnauthenticatedError     401: no credential, or one that is not valid
+│   ├── ForbiddenError           403: who asks is known and may not
+│   ├── UnknownRouteError        404: no such address
+│   ├── ModelNotFoundError       404: no ready deployment answers to that name
+│   ├── WrongMethodError         405: the address exists, the method does not
+│   ├── BodyTooLargeError        413: more bytes than the gateway takes
+│   ├── NothingReadyError        503: nothing runs at all
+│   ├── UpstreamError            502: the model's server broke off or could not be reached
+│   └── UpstreamTimeoutError     504: the model's server said nothing in time
+├── ProtocolMismatchError        the config is asked in another way
+├── TargetNotRunningError        nothing that serves the model is ready; names what to start
+└── RequestError                 a client of the gateway could not get its answer
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+from deployments.exceptions import BerthError
+
+
+class GatewayError(BerthError):
+    """A refusal or failure in the shape that OpenAI's clients understand.
+
+    ``sentence`` may be a lazy translation with ``%(name)s`` places for ``params``: it is put into
+    words when it is sent, in the language that the client prefers.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __init__(self, sentence: Any, *, param: str | None = None, **params: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.param = param
+        self.params = params
+
+    def __str__(self) -> str:
+        return str(self.sentence) % self.params if self.params else str(self.sentence)
+
+
+class BadRequestError(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_body"
+
+
+class UnauthenticatedError(GatewayError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+    headers = ((b"www-authenticate", b'Bearer realm="berth"'),)
+
+
+class ForbiddenError(GatewayError):
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
+class UnknownRouteError(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "unknown_url"
+
+
+class ModelNotFoundError(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class WrongMethodError(GatewayError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+    def __init__(self, sentence: Any, *, allowed: str, **params: str) -> None:
+        super().__init__(sentence, allowed=allowed, **params)
+        self.headers = ((b"allow", allowed.encode()),)
+
+
+class BodyTooLargeError(GatewayError):
+    status = 413
+    type = "invalid_request_error"
+    code = "body_too_large"
+    # What the client still sends is not read.
+    headers = ((b"connection", b"close"),)
+
+
+class NothingReadyError(GatewayError):
+    status = 503
+    type = "server_error"
+    code = "no_model_ready"
+
+
+class UpstreamError(GatewayError):
+    status = 502
+    type = "server_error"
+    code = "upstream_failed"
+
+
+class UpstreamTimeoutError(GatewayError):
+    status = 504
+    type = "server_error"
+    code = "upstream_timeout"
+
+
+class ProtocolMismatchError(BerthError):
+    """The config is asked in another way; the message names its protocol."""
+
+
+class TargetNotRunningError(BerthError):
+    """Nothing that serves the model is ready. ``commands`` start what could serve it."""
+
+    def __init__(self, message: str, *, commands: list[str]) -> None:
+        super().__init__(message)
+        self.commands = commands
+
+
+class RequestError(BerthError):
+    """A client of the gateway could not get its answer; ``status`` and ``code`` are the gateway's, if any."""
+
+    def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+#: Shared by every refusal of a request without a usable credential.
+SIGN_IN_OR_KEY = _(
+    "Send a gateway key as 'Authorization: Bearer berth-…'. An admin makes keys on the page Keys, "
+    "or with: berth key create NAME"
+)

@@ -1,0 +1,58 @@
+"""One request and its answer."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from playground.exceptions import GatewayError
+
+from .errors import error_object, preferred_language
+from .wire import Headers, RawHeaders, Scope, Send, request_id, send_json
+
+
+class Exchange:
+    """What the client asked, and how far the answer has come."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: Headers = dict(scope["headers"])
+        self.request_id = request_id(self.headers)
+        self.started = False
+        self._send = send
+
+    @cached_property
+    def language(self) -> str:
+        """The language of error sentences for this client."""
+        return preferred_language(self.headers)
+
+    async def start(self, status: int, headers: RawHeaders) -> None:
+        """Send the status line; parts follow."""
+        self.started = True
+        headers.append((b"x-request-id", self.request_id))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_part(self, part: bytes) -> None:
+        """Send some of the body; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def finish(self, last: bytes = b"") -> None:
+        """Send the end of the body."""
+        await self._send({"type": "http.response.body", "body": last})
+
+    async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        """Send status, headers and the whole body."""
+        await self.start(status, headers)
+        await self.finish(body)
+
+    async def answer_json(self, body: bytes) -> None:
+        """Send 200 with a JSON body of the gateway's own."""
+        await self._whole(200, body, ())
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Send ``error`` as OpenAI's error object."""
+        await self._whole(error.status, error_object(error, self.language), error.headers)
+
+    async def _whole(self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self.started = True
+        await send_json(self._send, status, body, (*headers, (b"x-request-id", self.request_id)))

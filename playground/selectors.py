@@ -1,0 +1,126 @@
+"""What can be asked: ready configs, and why one that is wanted cannot be. Query counts are constant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import F, QuerySet
+from django.utils.translation import gettext as _
+
+from deployments.models import Config, Deployment
+from deployments.models.catalogue import Protocol
+from deployments.selectors import ReadyEndpoint, configs_serving, live_deployments, ready_endpoints
+
+from .exceptions import ProtocolMismatchError, TargetNotRunningError
+from .models import GatewayKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadyTarget:
+    """A config that answers now, on one or more deployments."""
+
+    config: str
+    model: str
+    nodes: tuple[str, ...]
+    replicas: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedTarget:
+    """A config that was asked for and does not answer; ``deployment`` is its live run, if any."""
+
+    config: Config
+    deployment: Deployment | None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the playground could chat with it once it runs."""
+        return self.config.protocol == Protocol.OPENAI_TEXT
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTargets:
+    """What the playground offers. ``chosen`` is a ready config, ``wanted`` one that is not ready."""
+
+    ready: Sequence[ReadyTarget]
+    chosen: ReadyTarget | None
+    wanted: WantedTarget | None
+    unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestTarget:
+    """What a request names, as the gateway knows it, and how it is asked."""
+
+    name: str
+    protocol: str
+
+
+def chat_targets(wanted: str) -> ChatTargets:
+    """The ready openai-text configs by name, and what became of ``wanted`` (a config or model, or empty)."""
+    ready = _by_config([one for one in ready_endpoints() if one.protocol == Protocol.OPENAI_TEXT])
+    chosen = next((one for one in ready if wanted in {one.config, one.model}), None)
+    if chosen is not None:
+        return ChatTargets(ready=ready, chosen=chosen, wanted=None)
+    if not wanted:
+        return ChatTargets(ready=ready, chosen=ready[0] if ready else None, wanted=None)
+    config = Config.objects.filter(name=wanted, archived_at=None).select_related("model").first()
+    if config is None:
+        return ChatTargets(ready=ready, chosen=ready[0] if ready else None, wanted=None, unknown=wanted)
+    live = live_deployments().filter(config=config).first()
+    return ChatTargets(ready=ready, chosen=None, wanted=WantedTarget(config=config, deployment=live))
+
+
+def request_target(name: str, *, protocol: str | None) -> RequestTarget:
+    """What ``name``, a config or a model, means for a request.
+
+    Raises NotFoundError naming near ones, ProtocolMismatchError, or TargetNotRunningError listing what
+    could serve it and how to start that.
+    """
+    configs = configs_serving(name)
+    spoken = sorted({config.protocol for config in configs})
+    if protocol is not None and protocol not in spoken:
+        raise ProtocolMismatchError(
+            _("%(name)s speaks %(spoken)s, not %(protocol)s.")
+            % {"name": name, "spoken": ", ".join(spoken), "protocol": protocol}
+        )
+    suitable = [config for config in configs if protocol in {None, config.protocol}]
+    ready = {endpoint.config for endpoint in ready_endpoints()}
+    running = [config for config in suitable if config.name in ready]
+    if not running:
+        raise _not_running(name, suitable)
+    # A model may have configs of several protocols: text is meant where it can be.
+    first = min(running, key=lambda config: (config.protocol != Protocol.OPENAI_TEXT, config.name))
+    named = first.name if first.name == name else first.model.name
+    return RequestTarget(name=named, protocol=first.protocol)
+
+
+def gateway_keys() -> QuerySet[GatewayKey]:
+    """Every key: those that are not revoked first, by name."""
+    return GatewayKey.objects.order_by(F("revoked_at").asc(nulls_first=True), "name")
+
+
+def _by_config(endpoints: Sequence[ReadyEndpoint]) -> list[ReadyTarget]:
+    names = sorted({endpoint.config for endpoint in endpoints})
+    groups = {name: [one for one in endpoints if one.config == name] for name in names}
+    return [
+        ReadyTarget(
+            config=name,
+            model=group[0].model,
+            nodes=tuple(sorted({one.node for one in group if one.node})),
+            replicas=len(group),
+        )
+        for name, group in groups.items()
+    ]
+
+
+def _not_running(name: str, configs: Sequence[Config]) -> TargetNotRunningError:
+    phases = {run.config_id: run.get_phase_display() for run in live_deployments().filter(config__in=configs)}
+    lines = [_("%(name)s is not running. Configs that could serve it:") % {"name": name}]
+    commands = []
+    for config in configs:
+        phase = phases.get(config.pk, _("not started"))
+        commands.append(f"berth start {config.name} --wait")
+        lines.append(f"  {config.name} ({config.protocol}, {phase}): {commands[-1]}")
+    return TargetNotRunningError("\n".join(lines), commands=commands)

@@ -1,0 +1,102 @@
+"""The playground's page and the keys' page: each whole or as a fragment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from deployments.actors import MANAGE_KEYS, TRY_MODELS, Actor, explain_missing
+from deployments.exceptions import InvalidInputError
+from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
+
+from .page_strings import chat_strings
+from .parameters import PARAMETERS
+from .protocols.openai_text import PATH as CHAT_PATH
+from .selectors import chat_targets, gateway_keys
+from .services.keys import create_key, revoke_key
+
+#: What the form offers, in days; 0 is never.
+LIFETIMES_DAYS = (0, 7, 30, 90, 365)
+
+
+@require_safe
+@for_viewers
+def chat(request: PageRequest) -> HttpResponse:
+    """The playground; ``?config=`` preselects. htmx gets the choice of configs alone."""
+    context: dict[str, Any] = {"targets": chat_targets(request.GET.get("config", ""))}
+    if wants_fragment(request):
+        return render(request, "playground/targets.html", context)
+    may_send = Actor.person(request.user).may(TRY_MODELS)
+    context |= {
+        "chat_path": CHAT_PATH,
+        "parameters": PARAMETERS,
+        "strings": chat_strings(),
+        "why_not": "" if may_send else explain_missing(TRY_MODELS),
+    }
+    return render(request, "playground/chat.html", context)
+
+
+@require_safe
+@for_viewers
+def keys(request: PageRequest) -> HttpResponse:
+    """Every gateway key, and the form for another."""
+    return _keys_page(request)
+
+
+@require_POST
+def key_create(request: PageRequest) -> HttpResponseBase:
+    """Make a key and show it, this once."""
+    name, days = request.POST.get("name", ""), request.POST.get("expires_in_days", "")
+    try:
+        made = create_key(name, actor=Actor.person(request.user), expires_in_days=_whole_days(days))
+    except InvalidInputError as error:
+        if wants_fragment(request):
+            raise
+        return _keys_page(request, status=422, problem=str(error), name=name, days=days)
+    response = _keys_page(request, made=made)
+    add_never_cache_headers(response)
+    return response
+
+
+@require_POST
+def key_revoke(request: PageRequest, pk: int) -> HttpResponseBase:
+    """End a key at once."""
+    result = revoke_key(pk, actor=Actor.person(request.user))
+    if wants_fragment(request):
+        return _keys_page(request)
+    sentence = _("The key %(name)s is revoked.") if result.changed else _("The key %(name)s was revoked before.")
+    messages.success(request, sentence % {"name": result.key.name})
+    response = redirect("playground:keys")
+    response.status_code = 303
+    return response
+
+
+def _keys_page(request: PageRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+    may_manage = Actor.person(request.user).may(MANAGE_KEYS)
+    context |= {
+        "keys": list(gateway_keys()),
+        "lifetimes_days": LIFETIMES_DAYS,
+        # One consequence a line, as the page's dialog reads them.
+        "revoking_means": "\n".join(
+            [_("Programs that send it are refused from now on."), _("It cannot be brought back.")]
+        ),
+        "why_not": "" if may_manage else explain_missing(MANAGE_KEYS),
+    }
+    template = "playground/keys_body.html" if wants_fragment(request) else "playground/keys.html"
+    return render(request, template, context, status=status)
+
+
+def _whole_days(text: str) -> int | None:
+    """The form's days; empty or 0 is never. Raises InvalidInputError."""
+    try:
+        return int(text or 0) or None
+    except ValueError:
+        sentence = _("Write the number of days that the key lasts, or choose never.")
+        raise InvalidInputError(sentence, fields={"expires_in_days": [sentence]}) from None

@@ -1,0 +1,77 @@
+"""A gateway with a client, and people. Django's models are imported late: its setup comes after this file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+import redis
+import uvloop
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from playground.services.keys import NewKey
+    from tests.fakes.gateway import RunningGateway
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The event loop that uvicorn uses."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def make_person(name: str, role: str) -> User:
+    """A user with one of the four roles."""
+    from django.contrib.auth.models import Group, User
+
+    person = User.objects.create_user(name, password="x")
+    person.groups.add(Group.objects.get(name=role))
+    return person
+
+
+@pytest.fixture
+def viewer(db: None) -> User:
+    """Somebody who may only look."""
+    return make_person("visitor", "viewer")
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    """Somebody who may send requests."""
+    return make_person("ops", "operator")
+
+
+@pytest.fixture
+def admin(db: None) -> User:
+    """Somebody who may make keys."""
+    from django.contrib.auth.models import Group
+
+    person = make_person("chief", "admin")
+    person.groups.add(*Group.objects.filter(name__in=("viewer", "operator", "editor")))
+    return person
+
+
+@pytest.fixture
+def a_key(transactional_db: None, redis_server: redis.Redis) -> NewKey:
+    """A gateway key without an end."""
+    from deployments.actors import Actor
+    from playground.services.keys import create_key
+
+    return create_key("notebook", actor=Actor.command_line())
+
+
+@pytest.fixture
+async def gateway(a_key: NewKey, redis_server: redis.Redis) -> AsyncIterator[RunningGateway]:
+    """A gateway without routes, and a client with a valid key."""
+    from playground.gateway.app import GatewayApplication
+    from tests.fakes.gateway import RunningGateway, serve_gateway
+
+    application = GatewayApplication()
+    headers = {"Authorization": f"Bearer {a_key.secret}"}
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    async with serve_gateway(application) as url, aiohttp.ClientSession(url, headers=headers) as session:
+        yield RunningGateway(application=application, url=url, client=session, redis=client)
+    client.close()
