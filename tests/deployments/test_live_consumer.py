@@ -1,0 +1,167 @@
+"""The socket that tells pages what changed, and the hub behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from channels.db import database_sync_to_async
+from channels.routing import URLRouter
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+
+from deployments import live_hub
+from deployments.consumers import websocket_urlpatterns
+from deployments.live import LIVE_CHANNEL
+from deployments.live_hub import RELOAD, LiveHub, Subscription, hub
+from tests.deployments.editing import person
+from tests.fakes.websocket import FakeWebsocket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FRESH_S = 5.0
+
+
+@pytest.fixture
+async def listening(redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[redis.Redis]:
+    monkeypatch.setattr(live_hub, "BEAT_S", 0.05)
+    await hub.start()
+    await until(lambda: bool(dict(redis_server.pubsub_numsub(LIVE_CHANNEL))[LIVE_CHANNEL.encode()]))
+    yield redis_server
+    await hub.stop()
+
+
+async def until(condition: Any, *, within_s: float = 10.0) -> None:
+    """Wait for ``condition`` with a deadline."""
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        await asyncio.sleep(0.01)
+
+
+async def viewer() -> User:
+    user: User = await database_sync_to_async(person)("vera", "viewer")
+    return user
+
+
+def socket(user: Any, origin: str | None = None, path: str = "/ws/live/") -> FakeWebsocket:
+    origin = settings.BERTH_ORIGINS[0] if origin is None else origin
+    router = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]  # typed for patterns of Channels' own
+    return FakeWebsocket(router, path, user=user, origin=origin)
+
+
+async def hear(page: FakeWebsocket, kind: str) -> dict[str, Any]:
+    """The next message of that type."""
+    while True:
+        message: dict[str, Any] = await page.receive()
+        if message["type"] == kind:
+            return message
+
+
+async def subscribed(*topics: str) -> FakeWebsocket:
+    page = socket(await viewer())
+    assert await page.connect() is None
+    await page.send({"subscribe": list(topics)})
+    await hear(page, "beat")
+    await hear(page, "beat")
+    return page
+
+
+def publish(server: redis.Redis, deployment: int, config: str) -> None:
+    server.publish(LIVE_CHANNEL, json.dumps({"deployment": deployment, "config": config}))
+
+
+async def test_a_page_hears_of_changes_that_it_asked_for(listening: redis.Redis) -> None:
+    page = await subscribed("deployment:12", "config:gemma2-27b_4")
+    publish(listening, 11, "llama3-8b")
+    publish(listening, 12, "llama3-8b")
+    publish(listening, 13, "gemma2-27b_4")
+    assert (await hear(page, "changed")) == {"type": "changed", "deployment": 12, "config": "llama3-8b"}
+    assert (await hear(page, "changed"))["deployment"] == 13
+    await page.leave()
+
+
+async def test_all_means_every_change(listening: redis.Redis) -> None:
+    page = await subscribed("all")
+    publish(listening, 11, "llama3-8b")
+    assert (await hear(page, "changed"))["deployment"] == 11
+    await page.leave()
+
+
+async def test_beats_tell_how_old_the_heartbeats_are(listening: redis.Redis) -> None:
+    listening.set("berth:sweep", json.dumps({"at": time.time() - 3}))
+    listening.set("berth:agent:gpu-01", json.dumps({"at": time.time()}))
+    listening.set("berth:agent:gpu-02", json.dumps({"at": time.time() - 40}))
+    page = await subscribed("all")
+    beat = await hear(page, "beat")
+    while beat["sweep_age_s"] is None or beat["agent_age_s"] < 40:
+        beat = await hear(page, "beat")
+    assert 3 <= beat["sweep_age_s"] < 3 + FRESH_S
+    assert 40 <= beat["agent_age_s"] < 40 + FRESH_S
+    await page.leave()
+
+
+async def test_an_agent_whose_heartbeat_expired_still_ages(listening: redis.Redis) -> None:
+    listening.set("berth:agent:gpu-01", json.dumps({"at": time.time() - 5}))
+    page = await subscribed("all")
+    await until(lambda: hub._agents)
+    listening.delete("berth:agent:gpu-01")
+    await hear(page, "beat")
+    assert (await hear(page, "beat"))["agent_age_s"] >= 5
+    await page.leave()
+
+
+async def test_after_a_lost_connection_every_page_is_told_to_reload(listening: redis.Redis) -> None:
+    page = await subscribed("all")
+    listening.client_kill_filter(_type="pubsub")
+    await hear(page, "reload")
+    publish(listening, 11, "llama3-8b")
+    assert (await hear(page, "changed"))["deployment"] == 11
+    await page.leave()
+
+
+@pytest.mark.parametrize("origin", ["", "http://evil.example", "http://127.0.0.1:1", "null"])
+async def test_another_origin_is_refused_before_the_handshake(origin: str) -> None:
+    assert await socket(await viewer(), origin).connect() == 4403
+
+
+async def test_without_a_session_the_page_is_told_to_sign_in() -> None:
+    page = socket(AnonymousUser())
+    assert await page.connect() is None
+    assert await page.closed_with() == 4401
+
+
+async def test_a_person_without_a_role_is_told_so() -> None:
+    user = await database_sync_to_async(User.objects.create_user)("nora")
+    page = socket(user)
+    assert await page.connect() is None
+    assert await page.closed_with() == 4403
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"subscribe": 1}', '{"other": []}'])
+async def test_a_message_that_is_not_understood_closes_the_socket(listening: redis.Redis, text: str) -> None:
+    page = socket(await viewer())
+    await page.connect()
+    await page.send(text)
+    assert await page.closed_with() == 4400
+
+
+async def test_a_page_that_falls_behind_gets_one_reload_for_all_it_missed() -> None:
+    subscription = Subscription()
+    for number in range(live_hub.QUEUE_MESSAGES + 1):
+        subscription.put(str(number))
+    assert await subscription.get() == RELOAD
+    subscription.put("next")
+    assert await subscription.get() == "next"
+
+
+async def test_start_and_stop_may_be_repeated(redis_server: redis.Redis) -> None:
+    mine = LiveHub()
+    await mine.start()
+    await mine.start()
+    await mine.stop()
+    await mine.stop()
