@@ -1,0 +1,119 @@
+"""The agent of a node: it reports, ships logs and wakes the worker. It never acts on a run itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from deployments import logs
+from deployments.exceptions import BerthError
+from deployments.hints import hint_reconcile
+from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
+from deployments.lifecycle.survey import FRESH
+from deployments.models import Deployment, Node
+from deployments.redis import RedisError, client
+from deployments.runtimes import available_runtimes, runtime_named
+from deployments.runtimes.base import RunState
+
+logger = logging.getLogger(__name__)
+TICK_S = 0.25
+HEARTBEAT_EVERY_S = 2.0
+REFRESH_EVERY_S = 1.0
+MOST_BACKOFF_S = 15.0
+#: Full chunks shipped in one tick before others get their turn.
+MOST_CHUNKS = 5
+
+
+class SecondNodeError(BerthError):
+    """A second node cannot join with SQLite or the embedded Valkey."""
+
+
+class Agent:
+    """One for each node. ``run`` returns when ``stop`` is called."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.stopping = threading.Event()
+        self.heartbeat_at = float("-inf")
+        self.refreshed_at = float("-inf")
+        self.watched: list[Deployment] = []
+        self.states: dict[str, RunState] = {}
+
+    def stop(self) -> None:
+        """Let ``run`` return after the current tick."""
+        self.stopping.set()
+
+    def run(self) -> None:
+        """Tick until stopped; an outage of database or Redis is logged and waited out."""
+        backoff_s = 1.0
+        while not self.stopping.is_set():
+            try:
+                self.tick()
+                backoff_s = 1.0
+                self.stopping.wait(TICK_S)
+            except (DatabaseError, RedisError) as error:
+                logger.warning("The agent waits %.0f s: %s", backoff_s, error)
+                close_old_connections()
+                self.stopping.wait(backoff_s)
+                backoff_s = min(MOST_BACKOFF_S, backoff_s * 2)
+
+    def tick(self) -> None:
+        """Report if it is time, then look at each run of this node once."""
+        now = time.monotonic()
+        if now - self.heartbeat_at >= HEARTBEAT_EVERY_S:
+            self.heartbeat()
+            self.heartbeat_at = now
+        if now - self.refreshed_at >= REFRESH_EVERY_S:
+            self.refresh()
+            self.refreshed_at = now
+        for deployment in self.watched:
+            self.look_at(deployment)
+
+    def heartbeat(self) -> None:
+        """Say in the database and in Redis that this node lives and what it can run."""
+        runtimes = sorted(available_runtimes())
+        Node.objects.update_or_create(name=self.node, defaults={"runtimes": runtimes, "heartbeat_at": Now()})
+        client().set(f"berth:agent:{self.node}", json.dumps({"at": time.time(), "runtimes": runtimes}), ex=30)
+
+    def refresh(self) -> None:
+        """Read which deployments may hold a run here. One query."""
+        holding = Deployment.objects.filter(node__name=self.node, phase__in=MAY_HOLD_A_RUN)
+        self.watched = list(holding.only("pk", "attempt", "phase", "spec"))
+        names = {deployment.run_name for deployment in self.watched}
+        self.states = {name: state for name, state in self.states.items() if name in names}
+
+    def look_at(self, deployment: Deployment) -> None:
+        """Ship the run's new log lines, and wake the worker when it is not running any more."""
+        for _chunk in range(MOST_CHUNKS):
+            if logs.ship(deployment) < logs.CHUNK_LINES:
+                break
+        state = runtime_named(deployment.spec["runtime"]).observe(deployment.run_name).state
+        before = self.states.get(deployment.run_name)
+        self.states[deployment.run_name] = state
+        ended = state in {RunState.EXITED, RunState.GONE} and before is RunState.RUNNING
+        if ended or (before is None and state is RunState.EXITED and deployment.phase != Phase.STOPPING):
+            hint_reconcile(deployment.pk, node=self.node)
+
+
+def refuse_second_node(node: str) -> None:
+    """Raise SecondNodeError when another node is alive and this installation can only have one."""
+    single = settings.BERTH_EMBEDDED_REDIS or connection.vendor == "sqlite"
+    if not single:
+        return
+    other = Node.objects.filter(heartbeat_at__gt=Now() - FRESH).exclude(name=node).first()
+    if other is not None:
+        raise SecondNodeError(
+            _(
+                "Node “%(node)s” cannot join: “%(other)s” is running, and SQLite or the embedded Valkey serve "
+                "one node only. Set DATABASE_URL (PostgreSQL) and REDIS_URL on both, "
+                "or BERTH_NODE_NAME=%(other)s here."
+            )
+            % {"node": node, "other": other.name}
+        )

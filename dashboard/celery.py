@@ -1,0 +1,18 @@
+"""The Celery application: queues ``control``, ``node.<name>`` and ``work.<name>``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from celery import Celery
+from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+
+# Celery warns about running as root for fear of pickles; only JSON is accepted here.
+warnings.filterwarnings("ignore", category=SecurityWarning)
+
+app = Celery("berth")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

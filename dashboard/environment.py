@@ -1,0 +1,179 @@
+"""Every setting that Berth reads from its environment, in one place, validated at start.
+
+The README's table of settings is checked against :data:`DOCUMENTED` by a test.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from environs import Env, EnvValidationError, ValidationError, validate
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ROLES = ("web", "gateway", "worker", "agent", "command")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+#: Name -> what it is for, as the README lists them.
+DOCUMENTED = {
+    "BERTH_HOST": "Address that the web and the gateway listen on (127.0.0.1).",
+    "BERTH_PORT": "Port of the web (8000).",
+    "BERTH_GATEWAY_PORT": "Port of the gateway process (BERTH_PORT + 1).",
+    "BERTH_PUBLIC_URL": "Address that browsers use, when it is not http://127.0.0.1:BERTH_PORT.",
+    "BERTH_GATEWAY_URL": "Address that clients of the gateway use, shown in snippets.",
+    "BERTH_ALLOWED_HOSTS": "Further host names that the web answers to, comma-separated.",
+    "BERTH_DATA_DIR": "Folder for the database, weights, logs and keys (data).",
+    "BERTH_NODE_NAME": "Name of this host (its host name).",
+    "BERTH_ADMIN_PASSWORD": "Password of the first admin; else one is made and printed once.",
+    "BERTH_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO).",
+    "BERTH_TIME_ZONE": "Time zone of the pages (UTC).",
+    "BERTH_DEBUG": "Django's debug mode, for development only (false).",
+    "REDIS_URL": "Redis or Valkey to use; an embedded Valkey is started when unset.",
+    "DATABASE_URL": "PostgreSQL or SQLite; berth.sqlite3 in the data folder when unset.",
+    "HF_TOKEN": "Token for gated weights, passed to configs that refer to ${HF_TOKEN}.",
+}
+#: Names that configs may refer to as ${NAME}.
+SECRET_NAMES = ("HF_TOKEN",)
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message is a sentence for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The settings as typed values. Ports are TCP ports; paths are absolute."""
+
+    host: str
+    port: int
+    gateway_port: int
+    public_url: str
+    gateway_url: str
+    allowed_hosts: tuple[str, ...]
+    data_dir: Path
+    node_name: str
+    log_level: str
+    time_zone: str
+    debug: bool
+    role: str
+    redis_url: str
+    embedded_redis: bool
+    database: dict[str, Any]
+    secrets: dict[str, str]
+
+
+def read_environment() -> Environment:
+    """Read and validate ``os.environ``. Raises SettingsError naming every wrong variable."""
+    env = Env(eager=False)
+    port = env.int("BERTH_PORT", 8000, validate=validate.Range(1, 65534))
+    gateway_port = env.int("BERTH_GATEWAY_PORT", None, validate=validate.Range(1, 65535))
+    data_dir = env.path("BERTH_DATA_DIR", BASE_DIR / "data")
+    log_level = env.str("BERTH_LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS))
+    time_zone = env.str("BERTH_TIME_ZONE", "UTC", validate=_known_time_zone)
+    debug = env.bool("BERTH_DEBUG", False)
+    role = env.str("BERTH_ROLE", "command", validate=validate.OneOf(ROLES))
+    redis_url = env.str("REDIS_URL", "", validate=_redis_url)
+    database_url = env.str("DATABASE_URL", "", validate=_database_url)
+    public_url = env.str("BERTH_PUBLIC_URL", "", validate=_http_url)
+    gateway_url = env.str("BERTH_GATEWAY_URL", "", validate=_http_url)
+    host = env.str("BERTH_HOST", "127.0.0.1")
+    allowed_hosts: list[str] = env.list("BERTH_ALLOWED_HOSTS", [])
+    embedded_redis = env.bool("BERTH_EMBEDDED_REDIS", False)  # set by `up` for its children
+    secrets = {name: env.str(name, "") for name in SECRET_NAMES}
+    node_name = env.str("BERTH_NODE_NAME", socket.gethostname(), validate=validate.Length(1, 100))
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        raise SettingsError(_sentences(error)) from None
+    data_dir = data_dir.expanduser().absolute()
+    gateway_port = gateway_port or port + 1
+    if gateway_port == port:
+        raise SettingsError(f"BERTH_GATEWAY_PORT is {gateway_port}, which is BERTH_PORT too: choose another port.")
+    browser_host = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
+    return Environment(
+        host=host,
+        port=port,
+        gateway_port=gateway_port,
+        public_url=(public_url or f"http://{browser_host}:{port}").rstrip("/"),
+        gateway_url=(gateway_url or f"http://{browser_host}:{gateway_port}").rstrip("/"),
+        allowed_hosts=tuple(allowed_hosts),
+        data_dir=data_dir,
+        node_name=node_name,
+        log_level=log_level,
+        time_zone=time_zone,
+        debug=debug,
+        role=role,
+        redis_url=redis_url or _running_redis(data_dir),
+        embedded_redis=embedded_redis or not redis_url,
+        database=_database(database_url, data_dir),
+        secrets={name: value for name, value in secrets.items() if value},
+    )
+
+
+def redis_url_file(data_dir: Path) -> Path:
+    """Where ``up`` writes the address of its embedded Valkey, so that other commands find it."""
+    return data_dir / "run" / "redis.url"
+
+
+def _running_redis(data_dir: Path) -> str:
+    try:
+        return redis_url_file(data_dir).read_text().strip()
+    except OSError:
+        return "unix:///berth-is-not-running.sock"
+
+
+def _database(url: str, data_dir: Path) -> dict[str, Any]:
+    config: dict[str, Any] = dict(dj_database_url.parse(url or f"sqlite:///{data_dir / 'berth.sqlite3'}"))
+    if config["ENGINE"].endswith("sqlite3"):
+        # Without IMMEDIATE, contended transactions fail at once instead of waiting for the lock.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    else:
+        config["OPTIONS"] = {"connect_timeout": 5, **config.get("OPTIONS", {})}
+    return config
+
+
+def _known_time_zone(value: str) -> None:
+    from zoneinfo import available_timezones
+
+    if value not in available_timezones():
+        raise ValidationError(f"{value!r} is not a time zone; write a name such as Asia/Shanghai")
+
+
+def _redis_url(value: str) -> None:
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValidationError(f"{value!r} must begin with redis://, rediss:// or unix://")
+
+
+def _http_url(value: str) -> None:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValidationError(f"{value!r} must begin with http:// or https://")
+
+
+def _database_url(value: str) -> None:
+    if not value:
+        return
+    try:
+        engine = dj_database_url.parse(value)["ENGINE"]
+    except (ValueError, KeyError):
+        raise ValidationError("it is not a database URL; write postgres://user:password@host/name") from None
+    if not engine.endswith(("sqlite3", "postgresql")):
+        raise ValidationError(f"{engine!r} is not supported; use PostgreSQL or SQLite")
+
+
+def _sentences(error: EnvValidationError) -> str:
+    wrong = error.error_messages
+    if not isinstance(wrong, Mapping):
+        return str(error)
+    lines = [
+        f"The setting {name} is wrong: {'; '.join(str(reason).rstrip('.') for reason in reasons)}."
+        for name, reasons in wrong.items()
+    ]
+    return "\n".join(lines)

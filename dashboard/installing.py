@@ -1,0 +1,55 @@
+"""What has to be true before the processes start: schema, catalogue, a first admin. Repeatable and quick."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from deployments.actors import Actor
+from deployments.audit import record_audit
+from deployments.catalogue.loading import LoadReport, load_catalogue
+
+ADMIN_NAME = "admin"
+
+
+def migrate() -> bool:
+    """Bring the schema up to date; returns whether there was anything to do. Makes the role groups."""
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return False
+    call_command("migrate", verbosity=0, interactive=False)
+    return True
+
+
+def load() -> LoadReport:
+    """Load the catalogue files. Raises CatalogueError listing every problem."""
+    return load_catalogue(actor=Actor.berth())
+
+
+def first_admin(password: str) -> str | None:
+    """Make the first admin unless there is one. Returns the password if it was made up, to print once."""
+    if User.objects.filter(is_superuser=True).exists():
+        return None
+    chosen = password or secrets.token_urlsafe(12)
+    with transaction.atomic():
+        admin = User.objects.create_superuser(ADMIN_NAME, password=chosen)
+        admin.groups.add(Group.objects.get(name="admin"))
+        record_audit(Actor.berth(), "person.create", ADMIN_NAME, role="admin")
+    return None if password else chosen
+
+
+def install(admin_password: str) -> list[str]:
+    """All of it, in order; returns what there is to tell. Raises CatalogueError."""
+    migrate()
+    report = load()
+    told = []
+    if report.created or report.updated:
+        told.append(f"Catalogue: {len(report.created)} configs new, {len(report.updated)} updated.")
+    password = first_admin(admin_password)
+    if password:
+        told.append(f"Sign in as “{ADMIN_NAME}” with the password {password} (shown only now).")
+    return told

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Ask a running model: request-service-ollama-text.sh MODEL [PROMPT] [options of 'berth request']
+exec "$(dirname "$(readlink -f "$0")")/berth" request --protocol ollama-text "$@"
