@@ -1,0 +1,66 @@
+"""Runs one Berth process with planned kills: ``python -m tests.chaos.process worker|agent|web ARGUMENTS…``.
+
+The role ``control`` takes no kills: it runs the commands of ``manage.py`` that it reads as JSON lists, one a
+line, and answers each with a JSON object, which spares a test the start of a Python for each of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    import django
+
+    django.setup()
+    role, *arguments = sys.argv[1:]
+    if role == "control":
+        control()
+        return
+    from tests.chaos import killing
+
+    killing.plant_bug()
+    killing.install()
+    if role == "worker":
+        from dashboard.celery import app
+
+        app.worker_main(["worker", *arguments])
+    elif role == "agent":
+        from django.core.management import call_command
+
+        call_command("agent")
+    else:
+        import uvicorn
+
+        uvicorn.run("dashboard.asgi:application", host="127.0.0.1", port=int(arguments[0]), log_level="warning")
+
+
+def control() -> None:
+    """Run commands until standard input ends."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(run_command(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+def run_command(arguments: list[str]) -> dict[str, Any]:
+    """Exit status and outputs of one command."""
+    from django.core.management import call_command
+    from django.db import close_old_connections
+
+    out, err = io.StringIO(), io.StringIO()
+    status: object = 0
+    try:
+        call_command(*arguments, stdout=out, stderr=err)
+    except SystemExit as end:
+        status = end.code
+    close_old_connections()
+    return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+
+
+if __name__ == "__main__":
+    main()
