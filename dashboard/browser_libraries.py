@@ -44,8 +44,10 @@ class BrowserLibraryFinder(BaseFinder):
 
     def find(self, path: str, find_all: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django says so
         source = FILES.get(path)
-        found = str(NODE_MODULES / source) if source and (NODE_MODULES / source).is_file() else None
-        return ([found] if found else []) if find_all else found
+        if source is None or not (NODE_MODULES / source).is_file():
+            return []
+        found = str(NODE_MODULES / source)
+        return [found] if find_all else found
 
     def list(self, ignore_patterns: Any) -> Iterator[tuple[str, FileSystemStorage]]:
         for name in FILES:
