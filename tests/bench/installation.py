@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "bench-bench-bench"
 
 
-def _two_free_ports() -> int:
+def two_free_ports() -> int:
+    """A free port of 127.0.0.1 whose next one is free too."""
     for _ in range(100):
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -34,7 +35,7 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "berth"
-        self.port = _two_free_ports()
+        self.port = two_free_ports()
         self.process: subprocess.Popen[str] | None = None
 
     @property

@@ -1,0 +1,98 @@
+"""A whole Berth, started with ``manage.py up`` in a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.bench.installation import two_free_ports
+
+ROOT = Path(__file__).parent.parent.parent
+PASSWORD = "harbour-pilot-1"
+READY_WITHIN_S = 60
+
+
+class Installation:
+    """``url`` is the web's; ``command`` runs ``manage.py`` beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = two_free_ports()
+        self.log = folder / "up.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "DJANGO_"))}
+        for name in ("REDIS_URL", "DATABASE_URL"):
+            kept.pop(name, None)
+        own = {"BERTH_DATA_DIR": str(self.folder / "data"), "BERTH_PORT": str(self.port)}
+        return {**kept, **own, "BERTH_ADMIN_PASSWORD": PASSWORD, "BERTH_NODE_NAME": "quay"}
+
+    def start(self) -> None:
+        """Return once it says that it is ready."""
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "manage.py", "up"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        ends_at = time.monotonic() + READY_WITHIN_S
+        while f"Berth is ready at {self.url}" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < ends_at, self.log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(40)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as the ``berth`` script does."""
+        return subprocess.run(
+            [str(ROOT / "scripts" / "berth"), *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def member(self, role: str) -> psutil.Process:
+        """The supervised process of that role (BERTH_ROLE)."""
+        assert self.process is not None
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if child.environ().get("BERTH_ROLE") == role:
+                    return child
+        raise AssertionError(f"no process has the role {role}")
+
+
+@contextlib.contextmanager
+def installed(folder: Path) -> Iterator[Installation]:
+    """A running installation; at the end its models are stopped too."""
+    made = Installation(folder)
+    try:
+        made.start()
+        yield made
+        made.command("stop", "smollm2-135m", "--wait")
+    finally:
+        made.stop()

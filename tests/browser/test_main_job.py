@@ -1,0 +1,150 @@
+"""The main job in a real browser on a real model: start, watch, edit, chat, stop; and what a lost web does."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.installation import Installation
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.real_model, pytest.mark.timeout(300)]
+CONFIG = "smollm2-135m"
+READY_MS = 60_000
+
+
+def row(page: Page) -> Locator:
+    return page.locator("tr[data-row]", has=page.get_by_role("link", name=CONFIG, exact=True))
+
+
+def phase(scope: Page | Locator, name: str) -> Locator:
+    return scope.locator(f".chip[data-phase='{name}']")
+
+
+def start(page: Page, berth: Installation) -> None:
+    """From the catalogue, without ever loading the page again; it may run already."""
+    page.goto(f"{berth.url}/catalogue/")
+    page.evaluate("window.stillTheSamePage = true")
+    if not phase(row(page), "ready").is_visible():
+        row(page).locator("[data-action=start]").click()
+    expect(phase(row(page), "ready")).to_be_visible(timeout=READY_MS)
+    assert page.evaluate("window.stillTheSamePage") is True
+
+
+def stop(page: Page) -> None:
+    """The stop button of the page, and yes to what it asks."""
+    page.locator("[data-action=stop]").first.click()
+    page.locator("dialog[open] button[value=yes]").click()
+
+
+def test_start_watch_edit_chat_and_stop(page: Page, berth: Installation, complaints: list[str]) -> None:
+    start(page, berth)
+
+    row(page).get_by_role("link", name="Try").click()
+    expect(page.locator("[data-chat]")).to_be_visible()
+    lengths = watch_the_answer_grow(page)
+    page.get_by_label("Max tokens").fill("60")
+    page.get_by_label("Your message").fill("Tell me about harbours, please.")
+    page.keyboard.press("Enter")
+    answer = page.locator(".turn-assistant").last
+    expect(answer.locator("[data-figures]")).to_contain_text("tok/s", timeout=60_000)
+    assert len(answer.locator("[data-text]").inner_text()) > 40
+    assert len(set(page.evaluate(lengths))) > 5, "the answer came in one piece"
+
+    page.goto(f"{berth.url}/catalogue/{CONFIG}/edit/")
+    page.get_by_label("Notes").fill("Tried in a browser.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="2", exact=False).filter(has_text="2").first).to_be_visible()
+    page.goto(f"{berth.url}/catalogue/{CONFIG}/revisions/2/")
+    expect(page.locator("main")).to_contain_text("Tried in a browser.")
+    expect(page.locator("main")).to_contain_text("admin")
+
+    page.goto(f"{berth.url}/catalogue/")
+    page.evaluate("window.stillTheSamePage = true")
+    stop(page)
+    expect(phase(row(page), "stopped")).to_be_visible(timeout=30_000)
+    assert page.evaluate("window.stillTheSamePage") is True
+    assert complaints == []
+
+
+def watch_the_answer_grow(page: Page) -> str:
+    """Notes the answer's length at each change; returns the expression that reads the notes."""
+    page.evaluate(
+        """() => {
+          window.lengths = [];
+          new MutationObserver(() => {
+            const text = document.querySelector(".turn-assistant [data-text]");
+            if (text) window.lengths.push(text.textContent.length);
+          }).observe(document.querySelector("[data-turns]"), {childList: true, subtree: true, characterData: true});
+        }"""
+    )
+    return "window.lengths"
+
+
+def test_stop_in_the_middle_of_an_answer_keeps_what_came(page: Page, berth: Installation) -> None:
+    start(page, berth)
+    page.goto(f"{berth.url}/playground/?config={CONFIG}")
+    page.get_by_label("Your message").fill("Write a very long story about a ship and its harbour, in many chapters.")
+    page.keyboard.press("Enter")
+    answer = page.locator(".turn-assistant").last
+    expect(answer.locator("[data-text]")).not_to_be_empty()
+    page.locator("[data-chat] [data-stop]").click()
+    expect(answer.locator("[data-mark]")).to_be_visible()
+    assert answer.locator("[data-text]").inner_text()
+
+
+def test_the_deployment_page_follows_log_and_stop(page: Page, berth: Installation, complaints: list[str]) -> None:
+    start(page, berth)
+    row(page).locator("a.situation").click()
+    expect(phase(page, "ready").first).to_be_visible()
+    expect(page.locator("main")).to_contain_text("listening on")
+    expect(page.locator("main")).to_contain_text("/v1/chat/completions")
+    stop(page)
+    expect(phase(page, "stopped").first).to_be_visible(timeout=30_000)
+    expect(page.locator("main")).to_contain_text("the log has ended")
+    assert complaints == []
+
+
+def test_pages_recover_by_themselves_when_the_web_dies(page: Page, berth: Installation) -> None:
+    page.goto(f"{berth.url}/catalogue/")
+    mark = page.locator("[data-live-mark]")
+    expect(mark).to_have_attribute("data-state", "live")
+    page.evaluate("window.stillTheSamePage = true")
+    berth.member("web").kill()
+    expect(mark).to_have_attribute("data-state", "offline")
+    berth.command("start", CONFIG, "--wait")
+    expect(mark).to_have_attribute("data-state", "live", timeout=60_000)
+    expect(phase(row(page), "ready")).to_be_visible()
+    assert page.evaluate("window.stillTheSamePage") is True
+
+
+def test_a_model_outlives_berth_and_is_adopted_after_a_restart(page: Page, berth: Installation) -> None:
+    start(page, berth)
+    endpoint = berth.command("status").stdout
+    berth.stop()
+    assert "Running models go on." in berth.log.read_text()
+    berth.start()
+    assert berth.command("status").stdout == endpoint
+    key = berth.command("key", "create", "browser-test").stdout.strip()
+    said = httpx.post(
+        f"http://127.0.0.1:{berth.port + 1}/v1/chat/completions",
+        json={"model": CONFIG, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8},
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=60,
+    )
+    assert said.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_no_page_scrolls_sideways_or_complains(
+    page: Page, berth: Installation, complaints: list[str], width: int, language: str
+) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": berth.url}])
+    paths = ["/", "/catalogue/", f"/catalogue/{CONFIG}/", f"/catalogue/{CONFIG}/edit/", "/catalogue/new/", "/models/"]
+    for path in [*paths, "/deployments/", "/deployments/1/", "/playground/", "/keys/", "/activity/"]:
+        page.goto(berth.url + path)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{path} is {wide} px too wide"
+    assert complaints == []
