@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.template import loader
+from django.utils.translation import gettext as _
 
 from deployments.exceptions import (
     BerthError,
@@ -14,6 +18,7 @@ from deployments.exceptions import (
     NotAllowedError,
     NotFoundError,
 )
+from deployments.redis import RedisError
 
 STATUS: list[tuple[type[BerthError], int]] = [
     (NotAllowedError, 403),
@@ -40,3 +45,19 @@ class BerthErrorMiddleware:
         status = next(code for kind, code in STATUS if isinstance(exception, kind))
         template = "includes/error.html" if request.headers.get("HX-Request") else "error.html"
         return render(request, template, {"sentence": str(exception), "status": status}, status=status)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500. A database or Redis that is away is said so, as 503; its page needs neither.
+
+    Errors of middleware come here too, the session's among them, which process_exception never sees.
+    """
+    error = sys.exc_info()[1]
+    away = ""
+    if isinstance(error, OperationalError | InterfaceError):
+        away = _("The database does not answer: %(detail)s.") % {"detail": str(error).strip().rstrip(".")}
+    elif isinstance(error, RedisError):
+        away = _("Redis does not answer: %(detail)s.") % {"detail": str(error).rstrip(".")}
+    # Without the request, so that no context processor asks for the person, and so the database, again.
+    page = loader.render_to_string("500.html", {"away": away})
+    return HttpResponse(page, status=503 if away else 500)

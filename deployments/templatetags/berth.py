@@ -165,8 +165,13 @@ def unlocalized(number: int) -> str:
 
 @register.filter
 def details(detail: dict[str, Any]) -> str:
-    """An audit row's details as ``name: value`` pairs, without the deployment, which the target links to."""
-    return ", ".join(f"{name}: {value}" for name, value in detail.items() if name != "deployment")
+    """An audit row's details as ``name: value``, without what is empty and the deployment, which has a link."""
+    told = {name: value for name, value in detail.items() if name != "deployment" and value not in (None, "", [], {})}
+    return " · ".join(f"{name.replace('_', ' ')}: {_listed(value)}" for name, value in told.items())
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @register.filter
