@@ -30,6 +30,8 @@ ENDING_MS = 20
 DRAIN_READS = 4
 #: What outlives its main process gets this long after SIGTERM, in seconds.
 STRAGGLER_GRACE_S = 2.0
+#: What was killed and still lives after this many seconds is stuck in the kernel; no keeper can wait for that.
+STUCK_S = 10.0
 PR_SET_CHILD_SUBREAPER = 36
 
 LAUNCH_ERRORS = {
@@ -77,7 +79,7 @@ class Keeper:
         self._exit_code: int | None = None
 
     def keep(self) -> None:
-        """Return when the process and all that it started are gone and that is noted."""
+        """Return when the process and all that it started are gone, or cannot be ended, and that is noted."""
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         for stream in run_files.STREAMS:
             if not os.path.exists(stream):
@@ -94,11 +96,10 @@ class Keeper:
         if self._child:
             self._note_start()
             self._follow()
-        self._end_stragglers()
+        left = self._end_stragglers()
         self._log.close()
-        persist(
-            run_files.EXIT, {"exit_code": self._exit_code, "at": time.time(), "adopted": bool(found) or not is_first}
-        )
+        adopted = bool(found) or not is_first
+        persist(run_files.EXIT, {"exit_code": self._exit_code, "at": time.time(), "adopted": adopted, "left": left})
 
     def _is_first(self) -> bool:
         """Whether no keeper has got as far as noting a process, in this or an earlier life of the host."""
@@ -171,18 +172,21 @@ class Keeper:
             self._reap()
         os.close(handle)
 
-    def _end_stragglers(self) -> None:
-        """End whatever the process left behind, and read what is left in the pipes."""
+    def _end_stragglers(self) -> list[int]:
+        """End whatever the process left behind, and read what is left in the pipes. Returns what cannot be ended."""
         if self._child:
             run_files.kill_group(self._child, signal.SIGTERM)
-        deadline = time.monotonic() + STRAGGLER_GRACE_S
+        kills_from = time.monotonic() + STRAGGLER_GRACE_S
         while True:
             childless = self._reap()
             left = run_files.members(self._token, parent=os.getpid())
             self._drain()
             if not left and childless:
-                return
-            if time.monotonic() > deadline:
+                return []
+            if time.monotonic() > kills_from + STUCK_S:
+                self._log.feed("berth", b"processes that cannot be killed are left behind: %r\n" % left)
+                return left
+            if time.monotonic() > kills_from:
                 run_files.kill(left, signal.SIGKILL)
             time.sleep(ENDING_MS / 1000)
 

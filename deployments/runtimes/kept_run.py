@@ -145,6 +145,8 @@ class KeptRun:
 
 def _ended(ended: dict[str, Any]) -> RunObservation:
     detail = _("Its keeper was killed; the exit code is lost.") if ended.get("adopted") else ""
+    if left := ended.get("left"):
+        detail = _("It left processes behind that could not be killed: %(pids)s.") % {"pids": ", ".join(map(str, left))}
     return RunObservation(state=RunState.EXITED, exit_code=ended.get("exit_code"), detail=detail)
 
 

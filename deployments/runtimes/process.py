@@ -6,6 +6,7 @@ started later, sees and handles every run. Needs Linux.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import shutil
@@ -25,12 +26,16 @@ from .bundles import Bundles
 from .child_environment import child_environment
 from .host import host_refusals, locked, try_lock
 from .kept_run import KeptRun
-from .log_reader import read_lines
+from .log_lines import read_lines
 from .ports import free_port
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: A keeper that has noted the end of its process needs a moment to leave.
 KEEPER_LEAVES_S = 2.0
+#: What was killed and still lives after this many seconds is stuck in the kernel.
+STUCK_S = 10.0
 
 
 class ProcessRuntime:
@@ -41,6 +46,7 @@ class ProcessRuntime:
     def __init__(self, data_dir: Path, *, bundles: Bundles | None = None) -> None:
         self._runs = data_dir.absolute() / "processes"
         self._bundles = bundles or Bundles(data_dir.absolute() / "bundles")
+        self._unreadable: set[str] = set()
 
     def has_image(self, image: str) -> bool:
         """Whether the bundle is unpacked and whole; see the Protocol."""
@@ -66,8 +72,9 @@ class ProcessRuntime:
                     self._write(run, kept.folder)
 
     def _write(self, run: RunSpec, target: Path) -> None:
-        for leftover in self._runs.glob(".new-*"):  # of creators that were killed; the lock is ours
-            shutil.rmtree(leftover)
+        # Of creators and removers that were killed; the lock is ours, and nobody looks at removed runs again.
+        for leftover in (*self._runs.glob(".new-*"), *self._runs.glob(".gone-*")):
+            _delete(leftover)
         port = free_port(taken=self._ports())
         filled = self._filled(run, port=port)
         environment = child_environment(filled)
@@ -142,7 +149,16 @@ class ProcessRuntime:
         return KeptRun(self._runs / name)
 
     def _ports(self) -> set[int]:
-        return {int(KeptRun(self._runs / name).record().get("port", 0)) for name in self.owned()}
+        """The ports of all runs. One whose record is broken is left out: it must not stop all others."""
+        ports = set()
+        for name in self.owned():
+            try:
+                ports.add(int(KeptRun(self._runs / name).record()["port"]))
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                if name not in self._unreadable:
+                    self._unreadable.add(name)
+                    log.warning("the port of %s is unknown, its %s is broken: %s", name, run_files.RUN, error)
+        return ports
 
     def _filled(self, run: RunSpec, *, port: int) -> RunSpec:
         """``run`` with ``{port}`` and ``{image}`` filled in. Raises LaunchError."""
@@ -159,13 +175,29 @@ class ProcessRuntime:
 
 
 def _discard(kept: KeptRun) -> None:
-    """Delete the folder of a run whose process and keeper are gone, and end what they left behind."""
+    """Delete the folder of a run whose process and keeper are gone, and end what they left behind.
+
+    Raises RuntimeFaultError when that does not end: a process in the kernel's hands cannot be killed.
+    """
+    name, deadline = kept.folder.name, time.monotonic() + STUCK_S
     while members := kept.members():
+        if time.monotonic() > deadline:
+            pids = ", ".join(map(str, members))
+            log.error("%s cannot be removed: processes %s were killed %.0f s ago and live", name, pids, STUCK_S)
+            message = _("%(name)s left processes that cannot be killed: %(pids)s. Restart the host if they stay.")
+            raise RuntimeFaultError(message % {"name": name, "pids": pids}, code="still_running", pids=pids)
         run_files.kill(members, signal.SIGKILL)
         time.sleep(0.01)
-    doomed = kept.folder.with_name(f".gone-{kept.folder.name}-{secrets.token_hex(4)}")
+    doomed = kept.folder.with_name(f".gone-{name}-{secrets.token_hex(4)}")
     kept.folder.rename(doomed)
-    shutil.rmtree(doomed)
+    _delete(doomed)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder that holds no run; another worker may do so now too. What resists is left to the next time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        log.warning("%s could not be deleted", folder)
 
 
 def _program(argv: Sequence[str], path: str) -> str:

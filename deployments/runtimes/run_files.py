@@ -24,11 +24,16 @@ MARK = "KEEPER_RUN"
 
 
 def write_json(path: str, data: dict[str, object]) -> None:
-    """Replace ``path`` by ``data`` atomically and durably, readable by the owner only. Raises OSError."""
+    """Replace ``path`` by ``data``, readable by the owner only. Raises OSError.
+
+    Atomic: after a crash, also of the host, ``path`` holds the old or the new object, never a part.
+    """
     temporary = f"{path}.{os.getpid()}.tmp"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, json.dumps(data).encode())
+        left = json.dumps(data).encode()
+        while left:  # a disk that fills up takes a part first, and refuses only the rest
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
         os.close(handle)

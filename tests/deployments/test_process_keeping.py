@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from deployments.exceptions import LaunchError, RuntimeUnavailableError
-from deployments.runtimes import run_files
+from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavailableError
+from deployments.runtimes import kept_run, process, run_files
 from deployments.runtimes.base import RunSpec, RunState
 from deployments.runtimes.kept_run import KeptRun
 from deployments.runtimes.process import ProcessRuntime
@@ -222,6 +223,51 @@ def test_removing_ends_what_outlived_both_process_and_keeper(bench: ProcessBench
     assert not any(is_alive(child) for child in children)
 
 
+#: A keeper on a host where nothing dies, as when a driver holds processes in the kernel.
+POWERLESS_KEEPER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from deployments.runtimes import keeper, run_files
+run_files.kill = lambda pids, number: None
+keeper.STRAGGLER_GRACE_S = keeper.STUCK_S = 0.05
+sys.exit(keeper.main(sys.argv[2]))
+"""
+
+
+def test_what_cannot_be_killed_does_not_hold_the_keeper_for_ever(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_run, "KEEPER", POWERLESS_KEEPER)
+    name, children = family(bench, "sys.exit(4)")
+    keeper = keeper_pid(bench, name)
+    ended = wait_for_state(bench.runtime, name, RunState.EXITED)
+    assert ended.exit_code == 4
+    assert all(str(child) in ended.detail for child in children)
+    assert all_lines(bench.runtime, name)[-1].stream == "berth"
+    wait_for(lambda: not is_alive(keeper), "the keeper to leave")
+
+
+def test_a_run_whose_processes_cannot_be_killed_is_not_removed_yet(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, children = family(bench, "time.sleep(600)")
+    pid = bench.runtime.observe(name).pid
+    assert pid
+    kill(keeper_pid(bench, name))
+    kill(pid)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_files, "kill", lambda _pids, _number: None)
+        patch.setattr(process, "STUCK_S", 0.05)
+        with pytest.raises(RuntimeFaultError) as caught:
+            bench.runtime.remove(name)
+    assert caught.value.code == "still_running"
+    assert all(str(child) in str(caught.value) for child in children)
+    assert f"{name} cannot be removed" in caplog.text
+    assert list(bench.runtime.owned()) == [name]
+    bench.runtime.remove(name)
+    assert bench.runtime.owned() == []
+
+
 def test_a_process_whose_output_is_closed_still_runs(bench: ProcessBench) -> None:
     name = run_program(bench, "import os, time; print('bye', flush=True); os.close(1); os.close(2); time.sleep(600)")
     wait_for(lambda: len(all_lines(bench.runtime, name)) == 1, "its last words")
@@ -289,6 +335,68 @@ def test_what_a_killed_creator_left_behind_is_cleared(bench: ProcessBench) -> No
     bench.runtime.create(run)
     assert list(bench.runtime.owned()) == [run.name]
     assert not half.exists()
+
+
+def test_what_a_killed_remover_left_behind_is_cleared(bench: ProcessBench) -> None:
+    half = bench.folder / "processes" / ".gone-run-0-abcd1234" / "log"
+    half.mkdir(parents=True)
+    bench.runtime.create(bench.spec(Behaviour.SERVES))
+    assert not half.parent.exists()
+
+
+def test_a_leftover_that_resists_hinders_nobody(
+    bench: ProcessBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.folder / "processes" / ".gone-run-0-abcd1234").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse_io)
+        bench.runtime.create(bench.spec(Behaviour.SERVES))
+    assert ".gone-run-0-abcd1234 could not be deleted" in caplog.text
+
+
+def refuse_io(*_args: object, **_options: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"port": null}'])
+def test_a_run_with_a_broken_record_hinders_no_other_and_is_logged_once(
+    bench: ProcessBench, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    folder = bench.folder / "processes" / "broken"
+    folder.mkdir(parents=True)
+    (folder / run_files.RUN).write_text(broken)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            bench.runtime.create(bench.spec(Behaviour.SERVES))
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["the port of broken is unknown"]
+    assert list(bench.runtime.owned()) == ["broken", "run-1", "run-2"]
+    (folder / run_files.RUN).unlink()
+
+
+def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: really_write(handle, data[:5]))
+    path = str(tmp_path / "file.json")
+    run_files.write_json(path, {"port": 21000, "name": "run"})
+    assert run_files.read_json(path) == {"port": 21000, "name": "run"}
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "file.json")
+    run_files.write_json(path, {"port": 21000})
+    really_write = os.write
+
+    def fills_up(handle: int, data: bytes) -> int:
+        if os.fstat(handle).st_size:
+            raise OSError(28, "No space left on device")
+        return really_write(handle, data[:5])
+
+    monkeypatch.setattr(os, "write", fills_up)
+    with pytest.raises(OSError, match="No space"):
+        run_files.write_json(path, {"port": 21001})
+    assert run_files.read_json(path) == {"port": 21000}
 
 
 @pytest.mark.parametrize("command", ["no-such-command", "/no/such/command", "./relative", ""])

@@ -10,7 +10,7 @@ import pytest
 
 from deployments.runtimes import log_segments
 from deployments.runtimes.base import RunState
-from deployments.runtimes.log_reader import read_lines
+from deployments.runtimes.log_lines import read_lines
 from deployments.runtimes.log_segments import SegmentWriter
 from tests.deployments.benches import ProcessBench, wait_for_state
 
