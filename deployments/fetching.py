@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from .exceptions import FetchCancelledError, FetchError
-from .hints import hint_fetch
+from .hints import hint_fetch, hint_reconcile
 from .lifecycle.phases import Desired, Phase
 from .models import Deployment, Fetch
 from .progress import Progress
@@ -19,7 +19,7 @@ from .runtimes import runtime_named
 
 logger = logging.getLogger(__name__)
 CLAIM_FOR = timedelta(seconds=30)
-REPORT_EVERY_S = 0.5
+REPORT_EVERY_S = 1.0
 #: Fetches that one node works on at once; more wait their turn, so that Stop always finds a free thread.
 MOST_AT_ONCE = 4
 
@@ -32,6 +32,14 @@ def request_fetch(deployment: Deployment) -> None:
         node=deployment.node, runtime=deployment.spec["runtime"], image=deployment.spec["image"]
     )
     hint_fetch(row.pk, node=deployment.node.name)
+
+
+def forget_failure(deployment: Deployment) -> None:
+    """Let a new attempt fetch again what an earlier one failed to. Repeatable."""
+    failed = Fetch.objects.filter(node=deployment.node, state=Fetch.State.FAILED)
+    failed.filter(runtime=deployment.spec["runtime"], image=deployment.spec["image"]).update(
+        state=Fetch.State.PENDING, error="", error_code="", progress={}
+    )
 
 
 def run_fetch(fetch_id: int) -> None:
@@ -61,6 +69,7 @@ def run_fetch(fetch_id: int) -> None:
         mine.update(state=Fetch.State.FAILED, error_code="fetch_failed", error=str(error), permanent=False, **end)
     else:
         mine.update(state=Fetch.State.DONE, **end)
+    _wake(row)
 
 
 def _claim(fetch_id: int) -> str | None:
@@ -81,13 +90,28 @@ def _claim(fetch_id: int) -> str | None:
     return token if won else None
 
 
+def _wake(row: Fetch) -> bool:
+    """Hint at every deployment that waits for this image; returns whether there is any."""
+    waiting = Deployment.objects.filter(
+        node=row.node_id,
+        phase=Phase.PREPARING,
+        desired=Desired.RUNNING,
+        spec__image=row.image,
+        spec__runtime=row.runtime,
+    )
+    found = list(waiting.values_list("pk", flat=True))
+    for deployment_id in found:
+        hint_reconcile(deployment_id, node=row.node.name)
+    return bool(found)
+
+
 class _Watch:
-    """Writes progress and renews the claim now and then; knows when nobody wants the image any more."""
+    """Writes progress, renews the claim and wakes who waits, now and then; knows when nobody does any more."""
 
     def __init__(self, row: Fetch, token: str) -> None:
         self.row = row
         self.token = token
-        self.looked_at = 0.0
+        self.looked_at = float("-inf")
         self.unwanted = False
         self.latest = Progress()
 
@@ -105,11 +129,4 @@ class _Watch:
         self.looked_at = time.monotonic()
         mine = Fetch.objects.filter(pk=self.row.pk, claim_token=self.token)
         held = mine.update(progress=self.latest.to_json(), claim_expires_at=Now() + CLAIM_FOR)
-        wanted = Deployment.objects.filter(
-            node=self.row.node_id,
-            phase=Phase.PREPARING,
-            desired=Desired.RUNNING,
-            spec__image=self.row.image,
-            spec__runtime=self.row.runtime,
-        )
-        self.unwanted = not held or not wanted.exists()
+        self.unwanted = not held or not _wake(self.row)

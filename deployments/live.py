@@ -33,14 +33,22 @@ def publish_routes() -> bool:
     try:
         with client().lock("berth:routes:lock", timeout=5, blocking_timeout=5):
             routes = [dataclasses.asdict(endpoint) for endpoint in ready_endpoints()]
-            held = client().get(ROUTES_KEY)
-            before = json.loads(held) if isinstance(held, str) else {"version": 0, "routes": None}
-            if before["routes"] == routes:
+            version, before = _parsed(client().get(ROUTES_KEY))
+            if before == routes:
                 return False
-            version = before["version"] + 1
+            version += 1
             client().set(ROUTES_KEY, json.dumps({"version": version, "routes": routes}))
             client().publish(ROUTES_CHANNEL, str(version))
             return True
     except RedisError as error:
         logger.warning("The gateways were not told of new routes: %s", error)
         return False
+
+
+def _parsed(table: str | None) -> tuple[int, object]:
+    """Version and routes of what Redis holds; a table that is missing or unreadable is written anew."""
+    try:
+        held = json.loads(table or "")
+        return int(held["version"]), held["routes"]
+    except (ValueError, KeyError, TypeError):
+        return 0, None

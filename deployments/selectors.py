@@ -46,7 +46,7 @@ def live_deployments() -> QuerySet[Deployment]:
 
 
 def catalogue_rows() -> list[CatalogueRow]:
-    """Every config that is not archived. Two queries, however many past deployments there are."""
+    """Every config that is not archived, by name. Three queries, however many past deployments there are."""
     latest = Deployment.objects.values("config").annotate(newest=Max("pk"), live=Max("pk", filter=~Q(phase__in=ENDED)))
     wanted = [row["live"] or row["newest"] for row in latest]
     found = {item.config_id: item for item in Deployment.objects.filter(pk__in=wanted).select_related("node")}

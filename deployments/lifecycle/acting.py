@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from functools import singledispatch
 from typing import Any
 
@@ -12,13 +13,14 @@ from deployments import logs
 from deployments.engines import engine_named
 from deployments.engines.causes import classify
 from deployments.exceptions import LaunchError
-from deployments.fetching import request_fetch
+from deployments.fetching import forget_failure, request_fetch
 from deployments.models import Attempt, Deployment
 from deployments.progress import Progress
 from deployments.runtimes import runtime_named
 from deployments.runtimes.base import RunState
 
 from .decide import (
+    FETCH_CHECK_S,
     CloseAttempt,
     Decision,
     Fetch,
@@ -41,6 +43,9 @@ from .survey import attempt_of, candidates, fetch_of
 logger = logging.getLogger(__name__)
 #: How many of the last log lines decide the cause of a failure and the progress of loading.
 TAIL_LINES = 200
+#: A fetch of what is nearly there ends soon, so it is watched closely at first.
+EARLY_FETCH_CHECK_S = 0.3
+EARLY = timedelta(seconds=2)
 
 
 @singledispatch
@@ -57,7 +62,7 @@ def _(step: Wait, deployment: Deployment, situation: Situation, *, token: str) -
     changes: dict[str, Any] = {"progress": _progress(deployment, situation)}
     if step.probe_failed is not None:
         changes["failed_probes"] = deployment.failed_probes + 1 if step.probe_failed else 0
-    if situation.phase in {Phase.QUEUED, Phase.STOPPING, Phase.STARTING, Phase.LOADING}:
+    if situation.phase is not Phase.BACKOFF:  # there the reason is the failure's
         changes["reason"] = step.reason or ""
         changes["reason_params"] = {"runtime": deployment.spec["runtime"]} if step.reason else {}
     note(deployment, token=token, **changes)
@@ -68,6 +73,7 @@ def _(step: Wait, deployment: Deployment, situation: Situation, *, token: str) -
 def _(step: Move, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
     changes: dict[str, Any] = {}
     if situation.phase is Phase.BACKOFF and step.phase is Phase.PREPARING:
+        forget_failure(deployment)
         changes["attempt"] = deployment.attempt + 1
     if step.phase is Phase.LOADING:
         changes["endpoint"] = situation.run.endpoint
@@ -85,6 +91,8 @@ def _(step: Place, deployment: Deployment, situation: Situation, *, token: str) 
     nodes = candidates(deployment.spec["runtime"])
     if not nodes:
         return 1.0
+    deployment.node = nodes[0]
+    forget_failure(deployment)
     move(deployment, Phase.PREPARING, token=token, node=nodes[0])
     return 0.0
 
@@ -92,14 +100,19 @@ def _(step: Place, deployment: Deployment, situation: Situation, *, token: str) 
 @act.register
 def _(step: Fetch, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
     request_fetch(deployment)
-    return 0.3
+    if situation.age >= EARLY:
+        note(deployment, token=token, reason="waiting_for_fetch")
+    return EARLY_FETCH_CHECK_S if situation.age < EARLY else FETCH_CHECK_S
 
 
 @act.register
 def _(step: Launch, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
-    Attempt.objects.get_or_create(
+    attempt, _made = Attempt.objects.get_or_create(
         deployment=deployment, number=deployment.attempt, defaults={"started_at": timezone.now()}
     )
+    if attempt.ended_at is not None:
+        # Its run ended and was removed, and the worker was killed before it could record that.
+        return _close(CloseAttempt(), deployment, token=token, params={})
     runtime = runtime_named(deployment.spec["runtime"])
     try:
         runtime.create(run_spec(deployment))
@@ -127,6 +140,8 @@ def _(step: CloseAttempt, deployment: Deployment, situation: Situation, *, token
     params: dict[str, Any] = {}
     if situation.phase is Phase.PREPARING and (row := fetch_of(deployment)) is not None:
         params["detail"] = row.error
+    if situation.refusal:
+        params = dict(deployment.reason_params)
     return _close(step, deployment, token=token, params=params)
 
 
@@ -190,10 +205,15 @@ def _end_attempt(deployment: Deployment, step: CloseAttempt, params: dict[str, A
             ran_for_s = (timezone.now() - attempt.started_at).total_seconds()
             cause, found = classify(run.exit_code, run.out_of_memory, tail, engine, ran_for_s=ran_for_s)
             params = {**params, **found}
-        attempt.ended_at = timezone.now()
-        attempt.exit_code = run.exit_code if run.state is RunState.EXITED else None
-        attempt.cause, attempt.cause_params, attempt.log = cause, params, kept.text
-        attempt.save()
+        # Only the first to come may write: a slow second one would find the run, and with it the log, gone.
+        Attempt.objects.filter(pk=attempt.pk, ended_at=None).update(
+            ended_at=timezone.now(),
+            exit_code=run.exit_code if run.state is RunState.EXITED else None,
+            cause=cause,
+            cause_params=params,
+            log=kept.text,
+        )
+        attempt.refresh_from_db()
     runtime.remove(deployment.run_name)
     return attempt.cause, attempt.cause_params
 

@@ -12,6 +12,8 @@ from deployments.models import Deployment
 
 #: Longer than any usual step. A step that outlasts it loses only its right to record: every act is repeatable.
 CLAIM_FOR = timedelta(seconds=15)
+#: For a look that takes a real request (30 s): with less, each worker would lose the row to the next, for ever.
+CLAIM_FOR_A_REQUEST = timedelta(seconds=45)
 
 
 def take_claim(deployment_id: int) -> str | None:
@@ -24,11 +26,9 @@ def take_claim(deployment_id: int) -> str | None:
     return token if won else None
 
 
-def renew_claim(deployment_id: int, *, token: str) -> bool:
-    """Extend the claim; False when it was lost."""
-    return bool(
-        Deployment.objects.filter(pk=deployment_id, claim_token=token).update(claim_expires_at=Now() + CLAIM_FOR)
-    )
+def renew_claim(deployment_id: int, *, token: str, lasting: timedelta = CLAIM_FOR) -> bool:
+    """Let the claim last for ``lasting`` from now; False when it was lost."""
+    return bool(Deployment.objects.filter(pk=deployment_id, claim_token=token).update(claim_expires_at=Now() + lasting))
 
 
 def release_claim(deployment: Deployment, *, token: str, after_s: float | None) -> bool:

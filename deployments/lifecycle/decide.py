@@ -49,7 +49,8 @@ class FetchView:
 class Situation:
     """Everything a decision may depend on. Times are aware; ``answering`` is None when not probed.
 
-    ``unplaceable`` is the reason code why no node can take it, or empty.
+    ``unplaceable`` is the reason code why no node can take it, ``refusal`` why the host did not launch it at the
+    last try; empty when there is none.
     """
 
     desired: Desired
@@ -68,6 +69,7 @@ class Situation:
     killed_at: datetime | None = None
     abort_reason: str = ""
     unplaceable: str = ""
+    refusal: str = ""
 
     @property
     def age(self) -> timedelta:
@@ -169,7 +171,12 @@ def _end_politely(it: Situation) -> Decision:
         if it.now - it.signalled_at >= timedelta(seconds=it.limits.grace_s):
             return Signal(force=True)
         return Wait(after_s=ENDING_CHECK_S)
-    if it.now - it.killed_at > KILL_DEADLINE:
+    return _await_death(it)
+
+
+def _await_death(it: Situation) -> Wait:
+    """After SIGKILL. A run stuck in the kernel is looked at now and then, not in every tenth of a second."""
+    if it.killed_at is not None and it.now - it.killed_at > KILL_DEADLINE:
         return Wait(after_s=UNKNOWN_CHECK_S, reason="will_not_die")
     return Wait(after_s=ENDING_CHECK_S)
 
@@ -186,10 +193,10 @@ def _preparing(it: Situation) -> Decision:
             return Move(phase=Phase.STARTING)
         case "failed":
             return CloseAttempt(cause=it.fetch.error_code or "fetch_failed", permanent=it.fetch.permanent)
-        case "absent":
-            return Fetch()
     if it.age > PREPARE_DEADLINE:
         return CloseAttempt(cause="fetch_timeout")
+    if it.fetch.state == "absent":
+        return Fetch()
     return Wait(after_s=FETCH_CHECK_S)
 
 
@@ -202,7 +209,7 @@ def _starting(it: Situation) -> Decision:
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
         case RunState.GONE:
-            return CloseAttempt(cause="start_timeout") if it.age > START_DEADLINE else Launch()
+            return CloseAttempt(cause=it.refusal or "start_timeout") if it.age > START_DEADLINE else Launch()
 
 
 def _loading(it: Situation) -> Decision:
@@ -214,7 +221,7 @@ def _loading(it: Situation) -> Decision:
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
     if it.abort_reason:
-        return Wait(after_s=ENDING_CHECK_S)
+        return _await_death(it)
     if it.answering:
         return Move(phase=Phase.READY)
     if it.age > timedelta(seconds=it.limits.load_timeout_s):
@@ -237,7 +244,9 @@ def _serving(it: Situation) -> Decision:
         )
     if it.phase is Phase.READY and it.failed_probes + 1 >= PROBES_UNTIL_UNHEALTHY:
         return Move(phase=Phase.UNHEALTHY, reason="not_answering")
-    return Wait(after_s=1.0 if it.phase is Phase.READY else READY_CHECK_S, probe_failed=True)
+    if it.phase is Phase.UNHEALTHY:
+        return Wait(after_s=READY_CHECK_S, reason="not_answering", probe_failed=True)
+    return Wait(after_s=1.0, probe_failed=True)
 
 
 def _backing_off(it: Situation) -> Decision:

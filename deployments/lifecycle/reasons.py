@@ -70,6 +70,10 @@ WORDS: dict[str, _Words] = {
         _("It is probably stuck in the kernel or a driver: look at its state with ps; if that is D, restart the host."),
     ),
     # Fetching
+    "waiting_for_fetch": (
+        _("It waits its turn: this node fetches other images first, or its worker is busy."),
+        _("Look at what else is preparing; if nothing is, look at the worker's log."),
+    ),
     "fetch_failed": (
         _("Fetching failed: %(detail)s"),
         _("Check the network and the package index of this host; the fetch is tried again."),

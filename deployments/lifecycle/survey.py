@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models.functions import Now
@@ -19,8 +20,11 @@ from .phases import MAY_HOLD_A_RUN, Desired, Phase
 FRESH = timedelta(seconds=15)
 
 
-def survey(deployment: Deployment) -> Situation:
-    """The situation of ``deployment`` now. May take as long as one probe (30 s at most)."""
+def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Situation:
+    """The situation of ``deployment`` now. May take 5 s, and 30 s more for a real request to the server.
+
+    Calls ``before_request`` before such a request, for the claim to outlast it.
+    """
     spec = deployment.serving_spec()
     phase = Phase(deployment.phase)
     run = _observe(deployment, phase)
@@ -35,11 +39,12 @@ def survey(deployment: Deployment) -> Situation:
         failures=deployment.failures,
         failed_probes=deployment.failed_probes,
         fetch=_fetch(deployment) if phase is Phase.PREPARING else FetchView(),
-        answering=_answering(deployment, phase, run),
+        answering=_answering(deployment, phase, run, before_request),
         ready_since=deployment.ready_at,
         signalled_at=deployment.signalled_at,
         killed_at=deployment.killed_at,
         abort_reason=deployment.abort_reason,
+        refusal=deployment.reason if phase is Phase.STARTING else "",
         unplaceable=_unplaceable(spec.runtime) if phase is Phase.QUEUED else "",
     )
 
@@ -71,11 +76,8 @@ def _fetch(deployment: Deployment) -> FetchView:
     if row is None or row.state == Fetch.State.DONE:
         return FetchView()
     if row.state == Fetch.State.FAILED:
-        # A failure of an earlier attempt is not this attempt's: fetch again.
-        if row.updated_at < deployment.phase_since:
-            return FetchView()
         return FetchView(state="failed", error_code=row.error_code, permanent=row.permanent)
-    alive = row.claim_expires_at is not None and row.claim_expires_at > timezone.now()
+    alive = Fetch.objects.filter(pk=row.pk, claim_expires_at__gt=Now()).exists()
     return FetchView(state="running" if alive else "absent")
 
 
@@ -86,7 +88,9 @@ def fetch_of(deployment: Deployment) -> Fetch | None:
     ).first()
 
 
-def _answering(deployment: Deployment, phase: Phase, run: RunObservation) -> bool | None:
+def _answering(
+    deployment: Deployment, phase: Phase, run: RunObservation, before_request: Callable[[], None]
+) -> bool | None:
     """Ask the server where it matters; the first ``ready`` takes a real request, later looks a cheap one."""
     if run.state is not RunState.RUNNING or phase not in {Phase.LOADING, Phase.READY, Phase.UNHEALTHY}:
         return None
@@ -97,6 +101,7 @@ def _answering(deployment: Deployment, phase: Phase, run: RunObservation) -> boo
         return False
     if phase is Phase.READY:
         return True
+    before_request()
     return engine.probe(endpoint, spec, thorough=True).answering
 
 

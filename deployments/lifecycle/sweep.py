@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
+from functools import cache
 
+from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -18,9 +21,12 @@ from deployments.runtimes import available_runtimes, runtime_named
 from deployments.runtimes.base import RunState, Runtime
 
 from .phases import ENDED
+from .survey import FRESH
 
 logger = logging.getLogger(__name__)
 HEARTBEAT_KEY = "berth:sweep"
+#: See Deployment.run_name.
+RUN_NAME = re.compile(r"berth-[0-9a-f]+-(\d+)-\d+")
 
 
 def sweep_all() -> None:
@@ -38,7 +44,9 @@ def sweep_all() -> None:
 def due() -> list[tuple[int, str]]:
     """Id and node of each deployment whose next look is due and that nobody holds."""
     free = Q(claim_expires_at__isnull=True) | Q(claim_expires_at__lt=Now())
-    rows = Deployment.objects.filter(free, next_check_at__lte=Now()).values_list("pk", "node__name")
+    # A silent node reads no hints; they would only pile up.
+    reachable = Q(node=None) | Q(node__name=settings.BERTH_NODE_NAME) | Q(node__heartbeat_at__gt=Now() - FRESH)
+    rows = Deployment.objects.filter(free, reachable, next_check_at__lte=Now()).values_list("pk", "node__name")
     return [(pk, node or "") for pk, node in rows]
 
 
@@ -51,25 +59,39 @@ def end_strays() -> None:
     for runtime in map(runtime_named, available_runtimes()):
         try:
             names = list(runtime.owned())
-            rows = {row.pk: row for row in Deployment.objects.filter(pk__in=map(deployment_of, names))}
-            for name in names:
-                row = rows.get(deployment_of(name))
-                if row is None:
-                    logger.warning("Run %s belongs to no deployment of this database; it is left alone", name)
-                elif row.phase in ENDED or row.run_name != name:
-                    _end(runtime, name)
         except BerthError as error:
-            logger.warning("Strays of runtime %s were not cleared: %s", runtime.name, error)
+            logger.warning("Strays of runtime %s were not looked for: %s", runtime.name, error)
+            continue
+        ids = {name: deployment_of(name) for name in names}
+        rows = {row.pk: row for row in Deployment.objects.filter(pk__in=[pk for pk in ids.values() if pk])}
+        for name, pk in ids.items():
+            row = rows.get(pk or 0)
+            if row is None:
+                _report_stranger(name)
+            elif row.phase in ENDED or row.run_name != name:
+                _end(runtime, name)
 
 
-def deployment_of(run_name: str) -> int:
-    """The deployment's id in a run's name (see Deployment.run_name)."""
-    return int(run_name.rsplit("-", 2)[1])
+def deployment_of(run_name: str) -> int | None:
+    """The deployment's id in a run's name; None when Berth did not give that name."""
+    found = RUN_NAME.fullmatch(run_name)
+    return int(found[1]) if found else None
+
+
+@cache
+def _report_stranger(name: str) -> None:
+    """Once in each process: a sweep comes every two seconds."""
+    logger.warning("Run %s belongs to no deployment of this database; it is left alone", name)
 
 
 def _end(runtime: Runtime, name: str) -> None:
-    if runtime.observe(name).state is RunState.RUNNING:
-        logger.warning("Run %s has no live deployment: it is killed", name)
-        runtime.stop(name, force=True)
-    else:
-        runtime.remove(name)
+    """One step towards its end; the next sweep does the next. A run that cannot be seen is left as it is."""
+    try:
+        match runtime.observe(name).state:
+            case RunState.RUNNING:
+                logger.warning("Run %s has no live deployment: it is killed", name)
+                runtime.stop(name, force=True)
+            case RunState.EXITED | RunState.GONE:
+                runtime.remove(name)
+    except BerthError as error:
+        logger.warning("Run %s has no live deployment and was not cleared: %s", name, error)

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
-from rich.console import Console
 from rich.table import Table
 
 from deployments.commands import BerthCommand
@@ -32,7 +31,7 @@ class Command(BerthCommand):
         for config in configs:
             memory = f"{config.memory_gib:g}"
             table.add_row(config.name, config.model.name, config.protocol, config.engine, str(config.gpus), memory)
-        Console().print(table)
+        self.write_table(table)
 
 
 def _as_json(config: Config) -> dict[str, Any]:

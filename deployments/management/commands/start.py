@@ -12,8 +12,7 @@ from deployments.commands import BerthCommand, wait_for
 from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.models import Deployment
-from deployments.redis import is_reachable
-from deployments.services.lifecycle import start_deployment
+from deployments.services.lifecycle import find_deployment, start_deployment
 from deployments.status import status_of
 
 
@@ -29,14 +28,14 @@ class Command(BerthCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         result = start_deployment(options["config"], actor=Actor.command_line())
         deployment, name = result.deployment, options["config"]
-        if not is_reachable():
-            self.stderr.write(_("Berth is not running here: the start is noted and happens once “berth up” runs."))
+        self.warn_unless_running()
         if not result.created:
             self.stderr.write(
                 _("%(name)s is %(phase)s already.") % {"name": name, "phase": deployment.get_phase_display()}
             )
+        in_time = True
         if options["wait"] and deployment.phase != Phase.READY:
-            deployment = self._wait(deployment, options)
+            deployment, in_time = self._wait(deployment, options)
         if options["json"]:
             self.write_json(status_of(deployment.config, deployment).to_json())
         elif deployment.phase == Phase.READY:
@@ -44,21 +43,23 @@ class Command(BerthCommand):
         elif not options["wait"]:
             self.stdout.write(_("%(name)s is starting (deployment %(id)s).") % {"name": name, "id": deployment.pk})
         if options["wait"] and deployment.phase != Phase.READY:
-            self.fail(self._why(deployment))
+            self.fail(self._why(deployment) if in_time else self._too_slow(options))
 
-    def _wait(self, deployment: Deployment, options: dict[str, Any]) -> Deployment:
+    def _wait(self, deployment: Deployment, options: dict[str, Any]) -> tuple[Deployment, bool]:
+        """The deployment when it was ready or ended, or when the time was up, and whether that was in time."""
         followed = wait_for(
             deployment.pk,
             lambda it: it.phase == Phase.READY,
             timeout_s=options["timeout"],
             quiet=options["json"],
         )
-        if followed is None:
-            self.fail(
-                _("%(name)s is not ready after %(seconds)s s; it goes on starting. Look at: berth logs %(name)s")
-                % {"name": options["config"], "seconds": f"{options['timeout']:g}"}
-            )
-        return followed
+        return followed or find_deployment(deployment.pk), followed is not None
+
+    def _too_slow(self, options: dict[str, Any]) -> str:
+        return _("%(name)s is not ready after %(seconds)s s; it goes on starting. Look at: berth logs %(name)s") % {
+            "name": options["config"],
+            "seconds": f"{options['timeout']:g}",
+        }
 
     def _why(self, deployment: Deployment) -> str:
         reason = explain(deployment.reason, deployment.reason_params)

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 from django.utils.translation import gettext as _
-from rich.console import Console
 from rich.table import Table
 
 from deployments.commands import BerthCommand
@@ -30,7 +29,7 @@ class Command(BerthCommand):
         if not shown:
             self.stdout.write(_("Nothing runs. Start a config with: berth start CONFIG. List them with: berth configs"))
             return
-        Console().print(_table(shown))
+        self.write_table(_table(shown))
 
 
 def _table(rows: list[Status]) -> Table:

@@ -25,6 +25,8 @@ class Command(BerthCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["config"]
         deployments = [result.deployment for result in stop_config(name, actor=Actor.command_line())]
+        if deployments:
+            self.warn_unless_running()
         if options["wait"]:
             deployments = [self._wait(deployment, options) for deployment in deployments]
         if options["json"]:
