@@ -1,7 +1,8 @@
 """The websockets of the pages: hints of changes, and followed logs.
 
 A page of another origin is refused before the handshake; a reader without a session is told by the
-close code 4401, and one without the permission by 4403, so that the page can say what to do.
+close code 4401, and one without the permission by 4403, so that the page can say what to do. Both are
+asked again while the socket is open, since it may stay open for days.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError
+from django.db.models import Exists, OuterRef
 from django.urls import path
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
-from .live_hub import Subscription, hub
+from .live_hub import SUBSCRIBED, Subscription, hub
 from .log_reader import follow_log
 
 logger = logging.getLogger(__name__)
@@ -30,16 +37,21 @@ BAD_MESSAGE = 4400
 SIGN_IN = 4401
 NOT_ALLOWED = 4403
 CANCEL_AGAIN_S = 0.5
+#: An open socket outlives a sign-out or a lost role by at most this long.
+RECHECK_S = 30.0
 MOST_TOPICS = 200
 #: So many batches of lines may be on their way to a browser that has not yet shown them.
 MOST_UNACKNOWLEDGED = 3
 VIEW = "deployments.view_deployment"
+#: The backend that knows permissions; the others only count failed sign-ins.
+PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 
 
 class PageConsumer(AsyncWebsocketConsumer):
     """Checks origin, sign-in and permission; runs one task for as long as the socket is open."""
 
     _task: asyncio.Task[None] | None = None
+    _guard: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         if _origin(self.scope) not in settings.BERTH_ORIGINS:
@@ -50,7 +62,9 @@ class PageConsumer(AsyncWebsocketConsumer):
         if code is not None:
             await self.close(code)
             return
-        self._task = asyncio.create_task(self._work(), name=f"{type(self).__name__} {self.scope['path']}")
+        name = f"{type(self).__name__} {self.scope['path']}"
+        self._task = asyncio.create_task(self._work(), name=name)
+        self._guard = asyncio.create_task(self._check_again(), name=f"{name} guard")
 
     async def _work(self) -> None:
         try:
@@ -61,15 +75,29 @@ class PageConsumer(AsyncWebsocketConsumer):
         else:
             await self.close(DONE)
 
+    async def _check_again(self) -> None:
+        while self._task is not None:
+            await asyncio.sleep(RECHECK_S)
+            try:
+                code = await _refusal_now(self.scope.get("session"))
+            except DatabaseError as error:
+                logger.warning("Who reads %s could not be checked: %s", self.scope["path"], error)
+                continue
+            if self._task.done():  # and with that the socket is closed
+                return
+            if code is not None:
+                await _end(self._task)
+                await self.close(code)
+                return
+
     async def run(self) -> None:
         """What the socket does while it is open."""
         raise NotImplementedError
 
     async def disconnect(self, code: int) -> None:
-        # Once is not enough: sync_to_async swallows a cancellation that comes while its thread is at work.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_AGAIN_S)
+        for task in (self._guard, self._task):
+            if task is not None:
+                await _end(task)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
@@ -89,16 +117,22 @@ class PageConsumer(AsyncWebsocketConsumer):
 
 
 class LiveConsumer(PageConsumer):
-    """``/ws/live/``: hints of what changed, and every two seconds how fresh the data is."""
+    """``/ws/live/``: hints of what changed, and every two seconds how fresh the data is.
+
+    Each ``subscribe`` is answered by ``subscribed`` once it took effect: what the page shows may be older.
+    """
 
     _subscription: Subscription | None = None
     _topics: frozenset[str] = frozenset()
+    _asked = False
 
     async def run(self) -> None:
         with hub.subscription() as mine:
             mine.topics = self._topics
             self._subscription = mine
             await self.tell({"type": "hello"})
+            if self._asked:
+                mine.put(SUBSCRIBED)
             while True:
                 await self.send(text_data=await mine.get())
 
@@ -107,8 +141,10 @@ class LiveConsumer(PageConsumer):
         if not isinstance(topics, list) or len(topics) > MOST_TOPICS:
             return False
         self._topics = frozenset(str(topic) for topic in topics)
+        self._asked = True
         if self._subscription is not None:
             self._subscription.topics = self._topics
+            self._subscription.put(SUBSCRIBED)
         return True
 
 
@@ -147,6 +183,32 @@ async def _refusal(user: Any) -> int | None:
         return SIGN_IN
     may_view: Coroutine[Any, Any, bool] = database_sync_to_async(user.has_perm)(VIEW)
     return None if await may_view else NOT_ALLOWED
+
+
+async def _refusal_now(session: Any) -> int | None:
+    code: int | None = await database_sync_to_async(_refusal_of)(session)
+    return code
+
+
+def _refusal_of(session: Any) -> int | None:
+    """Asks the database in one query whether the session still stands, and what its person may do."""
+    if session is None or SESSION_KEY not in session:
+        return SIGN_IN
+    stands = Session.objects.filter(session_key=session.session_key, expire_date__gt=timezone.now())
+    may_view = User.objects.with_perm(VIEW, backend=PERMISSIONS).filter(pk=OuterRef("pk"))
+    people = User.objects.filter(Exists(stands), pk=session[SESSION_KEY], is_active=True)
+    user = people.annotate(may_view=Exists(may_view)).first()
+    # A changed password ends the sessions that were begun with the old one.
+    if user is None or not constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()):
+        return SIGN_IN
+    return None if user.may_view else NOT_ALLOWED
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    # Once is not enough: sync_to_async swallows a cancellation that comes while its thread is at work.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _cursor(scope: Any) -> int:

@@ -25,6 +25,7 @@ SWEEP_KEY = "berth:sweep"
 #: A node that has been silent for longer is no longer counted: it was taken out of service.
 FORGET_NODE_AFTER_S = 600.0
 RELOAD = json.dumps({"type": "reload"})
+SUBSCRIBED = json.dumps({"type": "subscribed"})
 
 
 class Subscription:
@@ -91,30 +92,46 @@ class LiveHub:
                 async for _ready in self._listen():
                     if failures:
                         logger.info("The pages are live again")
-                        self._tell_all(RELOAD)
+                    # The first time too: a page may have been drawn before this process heard anything.
+                    self._tell_all(RELOAD)
                     failures = 0
-            except (RedisError, OSError, ValueError) as error:
+            except (RedisError, OSError) as error:
                 if failures == 0:
                     logger.warning("The pages are not live while Redis is away: %s", error)
-                await self._wait_beating(RETRY_S[min(failures, len(RETRY_S) - 1)])
-                failures += 1
+            except Exception:
+                logger.exception("The live hub failed; it begins anew")
+            await self._wait_beating(RETRY_S[min(failures, len(RETRY_S) - 1)])
+            failures += 1
 
     async def _listen(self) -> Any:
         redis = async_client()
         channel = redis.pubsub(ignore_subscribe_messages=True)
         try:
             await channel.subscribe(LIVE_CHANNEL)
+            # The first answer is Redis's word that it took effect; it is swallowed.
+            await channel.get_message(timeout=BEAT_S)
             yield True
             while True:
                 message = await channel.get_message(timeout=max(0.0, self._next_beat - time.monotonic()))
-                if message is not None:
-                    self._fan_out(message["data"])
-                if time.monotonic() >= self._next_beat:
-                    await self._read_heartbeats(redis)
-                    self._beat()
+                await self._hear(redis, message)
         finally:
             await channel.aclose()  # type: ignore[no-untyped-call]
             await redis.aclose()
+
+    async def _hear(self, redis: Any, message: dict[str, Any] | None) -> None:
+        """One turn. What cannot be read, a message or a heartbeat, is logged and skipped."""
+        is_due = time.monotonic() >= self._next_beat
+        try:
+            if message is not None:
+                self._fan_out(message["data"])
+            if is_due:
+                await self._read_heartbeats(redis)
+        except (RedisError, OSError):
+            raise
+        except Exception:
+            logger.exception("The live hub skipped what it cannot read")
+        if is_due:
+            self._beat()
 
     async def _wait_beating(self, seconds: float) -> None:
         """Ages grow on while Redis is away, so that pages say since when."""

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .exceptions import RuntimeUnavailableError
 from .models import Deployment
 from .redis import RedisError, client
 from .runtimes import runtime_named
@@ -67,8 +66,10 @@ def _append(key: str, chunk: LogChunk) -> None:
         fields = {"c": line.cursor, "t": f"{line.at:.3f}", "s": line.stream, "l": line.text}
         pipe.xadd(key, fields, id=f"{line.cursor}-0", maxlen=STREAM_LINES, approximate=True)  # type: ignore[arg-type]
     pipe.expire(key, STREAM_KEPT_S)
-    # A refused id is a line that somebody else shipped first.
-    pipe.execute(raise_on_error=False)
+    for answer in pipe.execute(raise_on_error=False):
+        # A refused id is a line that somebody else shipped first; anything else (a full Redis) is a failure.
+        if isinstance(answer, RedisError) and "equal or smaller" not in str(answer):
+            raise answer
 
 
 def keep(deployment: Deployment) -> KeptLog:
@@ -103,7 +104,7 @@ def bounded_text(lines: Sequence[LogLine]) -> str:
         return whole
     head = whole[:KEPT_HEAD_BYTES].rsplit("\n", 1)[0]
     end = whole[-KEPT_TAIL_BYTES:].split("\n", 1)[-1]
-    skipped = len(texts) - head.count("\n") - end.count("\n") - 2
+    skipped = max(0, len(texts) - head.count("\n") - end.count("\n") - 2)
     return f"{head}\n… {skipped} lines left out …\n{end}"
 
 
@@ -120,27 +121,3 @@ def _all_lines(deployment: Deployment) -> list[LogLine]:
         if not chunk.lines:
             return lines
         cursor = chunk.next_cursor
-
-
-def read_stream(deployment_id: int, attempt: int, *, after: str) -> tuple[list[str], str, bool]:
-    """Lines after the stream id ``after`` as text, the id to go on from, and whether the log has ended.
-
-    Raises RuntimeUnavailableError when Redis is away.
-    """
-    try:
-        entries = client().xrange(stream_key(deployment_id, attempt), min=f"({after}", count=CHUNK_LINES)
-    except RedisError as error:
-        raise RuntimeUnavailableError(f"The log cannot be read: Redis does not answer ({error}).") from error
-    lines = [_as_text(fields) for _id, fields in entries if "end" not in fields]
-    ended = any("end" in fields for _id, fields in entries)
-    return lines, (entries[-1][0] if entries else after), ended
-
-
-def stored_text(deployment: Deployment) -> str | None:
-    """The kept log of the newest attempt, or None while it has not ended."""
-    attempt = deployment.attempts.filter(number=deployment.attempt).first()
-    return attempt.log if attempt is not None and attempt.ended_at is not None else None
-
-
-def _as_text(fields: dict[str, str]) -> str:
-    return f"… {fields['gap']} lines skipped …" if "gap" in fields else fields["l"]

@@ -1,7 +1,8 @@
 /* Keeps the page current: one websocket that tells what changed, and the mark that tells whether to trust the page.
 
    data-live="deployment:12" or "config:name" or "all": on a hint this element gets the event berth:changed (its hx-get reloads it).
-   data-live-region: reloads as a whole (berth:reload) after the connection was lost, or when too much changed at once. */
+   data-live-region: reloads as a whole (berth:reload) once the page is subscribed, for what changed between its drawing and
+   then, or while the connection was lost; and when too much changed at once. */
 
 import { showState } from "berth/live_mark";
 
@@ -10,10 +11,11 @@ const MANY = 6;
 const SILENT_AFTER_MS = 7000;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const SIGN_IN_AGAIN = 4401;
+const NOT_ALLOWED = 4403;
 
 let socket;
 let failures = 0;
-let wasConnected = false;
+let wasSubscribed = false;
 let lastBeat = 0;
 let retryTimer;
 let flushTimer;
@@ -35,6 +37,7 @@ function flush() {
 
 function reloadRegions() {
   fire(document.querySelectorAll("[data-live-region]"), "berth:reload");
+  fire(document.querySelectorAll("[data-live]:not([data-live-region], [data-live-region] *)"), "berth:changed");
 }
 
 function hear({ data, target }) {
@@ -46,7 +49,8 @@ function hear({ data, target }) {
   } else if (message.type === "changed") {
     changed.add(`deployment:${message.deployment}`).add(`config:${message.config}`);
     flushTimer ??= setTimeout(flush, DEBOUNCE_MS);
-  } else if (message.type === "reload") {
+  } else if (message.type === "subscribed" || message.type === "reload") {
+    wasSubscribed = true;
     reloadRegions();
   }
 }
@@ -56,13 +60,13 @@ function opened() {
   lastBeat = Date.now();
   socket.send(JSON.stringify({ subscribe: ["all"] }));
   showState("live", {});
-  if (wasConnected) reloadRegions();
-  wasConnected = true;
 }
 
 function closed(event) {
   if (event.target !== socket) return;
-  if (event.code === SIGN_IN_AGAIN) location.reload();
+  // A page that never was allowed would only be refused again.
+  const refused = event.code === SIGN_IN_AGAIN || (event.code === NOT_ALLOWED && wasSubscribed);
+  if (refused) location.reload();
   else lost();
 }
 

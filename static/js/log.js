@@ -5,7 +5,7 @@ import { appendBounded, holdBounded, lineElement, remarkElement } from "berth/lo
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const NEAR_END_PX = 24;
-const SIGN_IN_AGAIN = 4401;
+const REFUSALS = [4401, 4403];
 
 class LogView {
   constructor(root) {
@@ -46,7 +46,7 @@ class LogView {
   }
 
   lost({ code }) {
-    if (this.ended || code === SIGN_IN_AGAIN) return;
+    if (this.ended || REFUSALS.includes(code)) return;
     this.say("textLost");
     const wait = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.installation import Installation
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.real_model, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.real_model,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("browser"),  # one installation serves them all
+]
 CONFIG = "smollm2-135m"
+PAGES = [
+    *("/", "/catalogue/", f"/catalogue/{CONFIG}/", f"/catalogue/{CONFIG}/edit/", "/catalogue/new/", "/models/"),
+    *("/deployments/", "/deployments/1/", "/playground/", "/keys/", "/activity/"),
+]
+AXE = Path(__file__).parent.parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 READY_MS = 60_000
 
 
@@ -142,9 +156,26 @@ def test_no_page_scrolls_sideways_or_complains(
 ) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.context.add_cookies([{"name": "django_language", "value": language, "url": berth.url}])
-    paths = ["/", "/catalogue/", f"/catalogue/{CONFIG}/", f"/catalogue/{CONFIG}/edit/", "/catalogue/new/", "/models/"]
-    for path in [*paths, "/deployments/", "/deployments/1/", "/playground/", "/keys/", "/activity/"]:
+    for path in PAGES:
         page.goto(berth.url + path)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{path} is {wide} px too wide"
     assert complaints == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_violation_on_any_page(
+    browser: Browser, page: Page, berth: Installation, theme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(
+        storage_state=page.context.storage_state(), color_scheme=theme, bypass_csp=True, locale="en-GB"
+    )
+    checked = context.new_page()
+    found = {}
+    for path in PAGES:
+        checked.goto(berth.url + path)
+        checked.add_script_tag(path=AXE)
+        violations = checked.evaluate("axe.run().then((result) => result.violations.map((each) => each.id))")
+        found.update({path: violations} if violations else {})
+    context.close()
+    assert found == {}

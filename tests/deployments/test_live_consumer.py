@@ -14,12 +14,18 @@ from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from deployments import live_hub
+from deployments import consumers, live_hub
 from deployments.consumers import websocket_urlpatterns
+from deployments.lifecycle.phases import Phase
 from deployments.live import LIVE_CHANNEL
 from deployments.live_hub import RELOAD, LiveHub, Subscription, hub
-from tests.deployments.editing import person
+from tests.deployments.editing import make_config, make_run, person, signed_in
 from tests.fakes.websocket import FakeWebsocket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,6 +146,140 @@ async def test_a_person_without_a_role_is_told_so() -> None:
     page = socket(user)
     assert await page.connect() is None
     assert await page.closed_with() == 4403
+
+
+# While the socket is open
+
+
+async def open_page(monkeypatch: pytest.MonkeyPatch, path: str = "/ws/live/") -> tuple[FakeWebsocket, SessionStore]:
+    """The page of somebody who signed in, checked again all the time."""
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.02)
+    browser = await database_sync_to_async(signed_in)("vera", "viewer")
+    session = SessionStore(browser.cookies[settings.SESSION_COOKIE_NAME].value)
+    router: Any = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
+
+    async def with_session(scope: Any, receive: Any, send: Any) -> None:
+        await router({**scope, "session": session}, receive, send)
+
+    page = FakeWebsocket(with_session, path, user=await viewer(), origin=settings.BERTH_ORIGINS[0])
+    assert await page.connect() is None
+    return page, session
+
+
+async def test_whoever_may_stay_stays(monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis) -> None:
+    page, _session = await open_page(monkeypatch)
+    await hear(page, "hello")
+    assert await page.is_quiet(0.3)
+    await page.leave()
+
+
+@pytest.mark.parametrize("path", ["/ws/live/", "/ws/log/1/1/"])
+@pytest.mark.parametrize("how", ["signs out", "is deactivated", "changes the password", "loses the role", "expires"])
+async def test_a_socket_does_not_outlive_the_right_to_it(
+    monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis, path: str, how: str
+) -> None:
+    # Of a run that has not begun, so that its log stays open.
+    await database_sync_to_async(lambda: make_run(make_config(), Phase.QUEUED, pk=1))()
+    page, session = await open_page(monkeypatch, path)
+    user = await User.objects.aget(username="vera")
+    if how == "signs out":
+        await SessionStore(session.session_key).aflush()
+    elif how == "is deactivated":
+        await User.objects.aupdate(is_active=False)
+    elif how == "changes the password":
+        user.set_password("another")
+        await user.asave()
+    elif how == "loses the role":
+        await user.groups.aclear()
+    else:
+        await Session.objects.aupdate(expire_date=timezone.now())
+    assert await page.closed_with() == (4403 if how == "loses the role" else 4401)
+
+
+async def test_the_right_is_asked_for_in_one_query(monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis) -> None:
+    page, session = await open_page(monkeypatch)
+    await page.leave()
+
+    def queries() -> int:
+        assert session.keys()  # read once, as by the handshake
+        with CaptureQueriesContext(connection) as captured:
+            assert consumers._refusal_of(session) is None
+        return len(captured)
+
+    assert await database_sync_to_async(queries)() == 1
+
+
+async def test_a_database_that_is_away_closes_no_socket(
+    monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(session: Any) -> None:
+        raise DatabaseError("server closed the connection")
+
+    monkeypatch.setattr(consumers, "_refusal_of", away)
+    page, _session = await open_page(monkeypatch)
+    await hear(page, "hello")
+    await until(lambda: "could not be checked" in caplog.text)
+    assert await page.is_quiet(0.1)
+    await page.leave()
+
+
+# Subscribing
+
+
+async def test_each_subscription_is_answered_once_it_took_effect(listening: redis.Redis) -> None:
+    page = socket(await viewer())
+    await page.connect()
+    await page.send({"subscribe": ["deployment:12"]})
+    await hear(page, "subscribed")
+    publish(listening, 12, "llama3-8b")
+    assert (await hear(page, "changed"))["deployment"] == 12
+    await page.send({"subscribe": ["deployment:13"]})
+    await hear(page, "subscribed")
+    publish(listening, 13, "llama3-8b")
+    assert (await hear(page, "changed"))["deployment"] == 13
+    await page.leave()
+
+
+async def test_a_page_that_was_there_before_the_hub_is_told_to_reload(redis_server: redis.Redis) -> None:
+    page = await waiting_page()
+    await hub.start()
+    try:
+        await hear(page, "reload")
+    finally:
+        await hub.stop()
+    await page.leave()
+
+
+async def waiting_page() -> FakeWebsocket:
+    page = socket(await viewer())
+    await page.connect()
+    await page.send({"subscribe": ["all"]})
+    await hear(page, "subscribed")
+    return page
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", "[]", "3", '{"deployment": 1}', "\xff"])
+async def test_a_message_that_cannot_be_read_costs_nobody_the_next(
+    listening: redis.Redis, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    page = await subscribed("all")
+    listening.publish(LIVE_CHANNEL, text.encode("latin-1"))
+    await until(lambda: "live hub" in caplog.text)
+    await until(lambda: bool(dict(listening.pubsub_numsub(LIVE_CHANNEL))[LIVE_CHANNEL.encode()]))
+    await hear(page, "beat")
+    publish(listening, 11, "llama3-8b")
+    assert (await hear(page, "changed"))["deployment"] == 11
+    await page.leave()
+
+
+async def test_a_heartbeat_that_cannot_be_read_stops_no_beat(
+    listening: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening.set("berth:sweep", "no json")
+    page = await subscribed("all")
+    await until(lambda: "cannot read" in caplog.text)
+    await hear(page, "beat")
+    await page.leave()
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"subscribe": 1}', '{"other": []}'])

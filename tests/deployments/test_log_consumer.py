@@ -128,6 +128,46 @@ async def test_after_the_stream_is_gone_the_kept_log_is_read(redis_server: redis
     assert await frame(page) == {"type": "end"}
 
 
+async def test_what_a_stream_without_an_end_lacks_comes_from_the_kept_log(
+    redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_reader, "WAIT_MS", 20)
+    run = await run_in(Phase.LOADING)
+    write(redis_server, run, 1)
+    page = await follow(run)
+    assert [line["c"] for line in (await frame(page))["lines"]] == [1]
+    now = timezone.now()
+    await Attempt.objects.acreate(deployment=run, number=1, started_at=now, ended_at=now, log="line 1\nline 2")
+    assert [(line["c"], line["l"]) for line in (await frame(page))["lines"]] == [(2, "line 2")]
+    assert await frame(page) == {"type": "end"}
+    assert await page.closed_with() == 1000
+
+
+async def test_a_reader_who_has_all_of_an_ended_attempt_gets_the_end(redis_server: redis.Redis) -> None:
+    run = await run_in(Phase.LOADING)
+    write(redis_server, run, 1)
+    now = timezone.now()
+    await Attempt.objects.acreate(deployment=run, number=1, started_at=now, ended_at=now, log="line 1")
+    assert await frame(await follow(run, "?cursor=1")) == {"type": "end"}
+
+
+async def test_a_head_that_was_trimmed_is_a_gap(redis_server: redis.Redis) -> None:
+    run = await run_in(Phase.LOADING)
+    write(redis_server, run, 41, 42)
+    page = await follow(run)
+    assert await frame(page) == {"type": "gap", "lines": 40}
+    assert [line["c"] for line in (await frame(page))["lines"]] == [41, 42]
+    await page.leave()
+
+
+async def test_a_reader_whose_place_was_trimmed_learns_how_much_is_missing(redis_server: redis.Redis) -> None:
+    run = await run_in(Phase.LOADING)
+    write(redis_server, run, 41)
+    page = await follow(run, "?cursor=10")
+    assert await frame(page) == {"type": "gap", "lines": 30}
+    await page.leave()
+
+
 async def test_a_run_that_ended_before_its_first_attempt_has_an_empty_log(redis_server: redis.Redis) -> None:
     run = await run_in(Phase.STOPPED, ended_at=timezone.now())
     assert await frame(await follow(run)) == {"type": "end"}
