@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from deployments.actors import Actor, explain_missing
 from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
-from deployments.models import Attempt, Config, Deployment, DeploymentEvent, Node
+from deployments.models import Attempt, Config, Deployment, DeploymentEvent
 from deployments.presentation import states, words
 from deployments.presentation.actions import Action, actions_for, restart_action
 from deployments.presentation.import_map import import_map_json
@@ -110,12 +110,6 @@ def duration(length: timedelta | float | None) -> str:
 
 
 @register.filter
-def byte_size(count: float | None) -> str:
-    """Bytes in words, in powers of ten; a dash when unknown."""
-    return "–" if count is None else words.byte_words(count)
-
-
-@register.filter
 def gpu_memory(config: Config | ServingSpec) -> str:
     """``4 × 36 GiB``, or ``no GPU``."""
     return words.memory_words(config.gpus, config.memory_gib)
@@ -174,12 +168,6 @@ def _listed(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-@register.filter
-def is_silent(node: Node | None) -> bool:
-    """Whether the node has not reported for a while."""
-    return states.silent_since(node, timezone.now()) is not None
-
-
 @register.simple_tag(takes_context=True)
 def actions(context: template.Context, config: Config, deployment: Deployment | None) -> Sequence[Action]:
     """The buttons of a config's run for the signed-in person."""
@@ -227,5 +215,11 @@ def action_word(action: str) -> str:
         "key.create": _("made the key"),
         "key.revoke": _("revoked the key"),
         "person.create": _("added the person"),
+        "person.save": _("edited the person"),
+        "person.password": _("set the password of"),
+        "person.delete": _("removed the person"),
+        "role.create": _("added the role"),
+        "role.save": _("edited the role"),
+        "role.delete": _("removed the role"),
     }
     return known.get(action, action)

@@ -22,9 +22,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Made once: json.loads and json.dumps make one for each call that differs from the defaults.
+# Made once: json.loads makes one for each call that differs from the defaults.
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 class ClientLeftError(Exception):
