@@ -51,18 +51,22 @@ class Agent:
         self.stopping.set()
 
     def run(self) -> None:
-        """Tick until stopped; an outage of database or Redis is logged and waited out."""
+        """Tick until stopped; an outage of database or Redis, or a fault of ours, is logged and waited out."""
         backoff_s = 1.0
         while not self.stopping.is_set():
             try:
                 self.tick()
-                backoff_s = 1.0
-                self.stopping.wait(TICK_S)
             except (DatabaseError, RedisError) as error:
                 logger.warning("The agent waits %.0f s: %s", backoff_s, error)
-                close_old_connections()
-                self.stopping.wait(backoff_s)
-                backoff_s = min(MOST_BACKOFF_S, backoff_s * 2)
+            except Exception:
+                logger.exception("The agent waits %.0f s", backoff_s)
+            else:
+                backoff_s = 1.0
+                self.stopping.wait(TICK_S)
+                continue
+            close_old_connections()
+            self.stopping.wait(backoff_s)
+            backoff_s = min(MOST_BACKOFF_S, backoff_s * 2)
 
     def tick(self) -> None:
         """Report if it is time, then look at each run of this node once."""
@@ -74,7 +78,13 @@ class Agent:
             self.refresh()
             self.refreshed_at = now
         for deployment in self.watched:
-            self.look_at(deployment)
+            try:
+                self.look_at(deployment)
+            except BerthError as error:
+                # One run whose host does not answer must not keep the others' logs.
+                if self.states.get(deployment.run_name) is not RunState.UNKNOWN:
+                    logger.warning("Run %s cannot be looked at: %s", deployment.run_name, error)
+                self.states[deployment.run_name] = RunState.UNKNOWN
 
     def heartbeat(self) -> None:
         """Say in the database and in Redis that this node lives and what it can run."""

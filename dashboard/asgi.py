@@ -61,7 +61,7 @@ class BerthApplication:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await self.sockets(scope, receive, send)
+            await (_close(send) if self.is_gateway else self.sockets(scope, receive, send))
         elif scope["path"].startswith(("/v1/", "/api/")):
             await self.gateway(scope, receive, send)
         elif self.is_gateway and scope["path"] != "/healthz":
@@ -82,6 +82,11 @@ class BerthApplication:
                 await self.gateway.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+async def _close(send: Send) -> None:
+    """Refuse a websocket before its handshake: this process has no pages and no hub."""
+    await send({"type": "websocket.close"})
 
 
 async def _not_here(send: Send) -> None:

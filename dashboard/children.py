@@ -34,10 +34,9 @@ def embedded_redis(socket: Path, data: Path) -> ChildSpec:
     return ChildSpec(name="redis", argv=tuple(argv))
 
 
-def berth_processes(environment: Environment, redis_url: str) -> list[ChildSpec]:
+def berth_processes(environment: Environment, *, redis_url: str, node: str) -> list[ChildSpec]:
     """Gateway, worker, agent and web, in the order in which they are started."""
     common = {"REDIS_URL": redis_url, "BERTH_EMBEDDED_REDIS": "1" if environment.embedded_redis else "0"}
-    node = environment.node_name
     worker: tuple[str, ...] = (
         *("-m", "celery", "--quiet", "-A", "dashboard", "worker", "-P", "threads", "-c", "16", "-B"),
         *("-n", f"berth@{node}", "-Q", f"control,node.{node},work.{node}"),
@@ -66,4 +65,5 @@ def _uvicorn(host: str, port: int, *further: str) -> tuple[str, ...]:
 
 
 def _child(name: str, argv: tuple[str, ...], environment: Mapping[str, str], *, grace_s: float = 10.0) -> ChildSpec:
-    return ChildSpec(name=name, argv=(PYTHON, *argv), environment={**os.environ, **environment}, grace_s=grace_s)
+    inherited = {key: value for key, value in os.environ.items() if key != "BERTH_ADMIN_PASSWORD"}
+    return ChildSpec(name=name, argv=(PYTHON, *argv), environment={**inherited, **environment}, grace_s=grace_s)

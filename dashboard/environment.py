@@ -5,16 +5,17 @@ The README's table of settings is checked against :data:`DOCUMENTED` by a test.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+LEAST_PASSWORD = 8
 ROLES = ("web", "gateway", "worker", "agent", "command")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -27,7 +28,7 @@ DOCUMENTED = {
     "BERTH_GATEWAY_URL": "Address that clients of the gateway use, shown in snippets.",
     "BERTH_ALLOWED_HOSTS": "Further host names that the web answers to, comma-separated.",
     "BERTH_DATA_DIR": "Folder for the database, weights, logs and keys (data).",
-    "BERTH_NODE_NAME": "Name of this host (its host name).",
+    "BERTH_NODE_NAME": "Name of this host (its host name at the first start).",
     "BERTH_ADMIN_PASSWORD": "Password of the first admin; else one is made and printed once.",
     "BERTH_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO).",
     "BERTH_TIME_ZONE": "Time zone of the pages (UTC).",
@@ -56,6 +57,7 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     data_dir: Path
     node_name: str
+    admin_password: str
     log_level: str
     time_zone: str
     debug: bool
@@ -84,7 +86,8 @@ def read_environment() -> Environment:
     allowed_hosts: list[str] = env.list("BERTH_ALLOWED_HOSTS", [])
     embedded_redis = env.bool("BERTH_EMBEDDED_REDIS", False)  # set by `up` for its children
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
-    node_name = env.str("BERTH_NODE_NAME", socket.gethostname(), validate=validate.Length(1, 100))
+    node_name = env.str("BERTH_NODE_NAME", "", validate=validate.Length(0, 100))
+    admin_password = env.str("BERTH_ADMIN_PASSWORD", "", validate=_password)
     try:
         env.seal()
     except EnvValidationError as error:
@@ -103,6 +106,7 @@ def read_environment() -> Environment:
         allowed_hosts=tuple(allowed_hosts),
         data_dir=data_dir,
         node_name=node_name,
+        admin_password=admin_password,
         log_level=log_level,
         time_zone=time_zone,
         debug=debug,
@@ -147,14 +151,24 @@ def _known_time_zone(value: str) -> None:
         raise ValidationError(f"{value!r} is not a time zone; write a name such as Asia/Shanghai")
 
 
+def _password(value: str) -> None:
+    if value and len(value) < LEAST_PASSWORD:
+        raise ValidationError(f"a password has at least {LEAST_PASSWORD} characters")
+
+
 def _redis_url(value: str) -> None:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValidationError(f"{value!r} must begin with redis://, rediss:// or unix://")
 
 
 def _http_url(value: str) -> None:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValidationError(f"{value!r} must begin with http:// or https://")
+    if not value:
+        return
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValidationError(f"{value!r} must begin with http:// or https:// and name a host")
+    if parts.path.strip("/") or parts.query:
+        raise ValidationError(f"{value!r} must end after host and port: a path is not supported")
 
 
 def _database_url(value: str) -> None:

@@ -50,14 +50,15 @@ class BerthErrorMiddleware:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500. A database or Redis that is away is said so, as 503; its page needs neither.
 
+    The detail, which names hosts and accounts, is in the log: this page needs no sign-in.
     Errors of middleware come here too, the session's among them, which process_exception never sees.
     """
     error = sys.exc_info()[1]
     away = ""
     if isinstance(error, OperationalError | InterfaceError):
-        away = _("The database does not answer: %(detail)s.") % {"detail": str(error).strip().rstrip(".")}
+        away = _("The database does not answer.")
     elif isinstance(error, RedisError):
-        away = _("Redis does not answer: %(detail)s.") % {"detail": str(error).rstrip(".")}
+        away = _("Redis does not answer.")
     # Without the request, so that no context processor asks for the person, and so the database, again.
     page = loader.render_to_string("500.html", {"away": away})
     return HttpResponse(page, status=503 if away else 500)

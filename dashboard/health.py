@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from deployments.redis import RedisError, client
 
+logger = logging.getLogger(__name__)
 #: A heartbeat older than this, in seconds, counts as silence.
 SILENT_AFTER_S = 10.0
 
@@ -52,7 +54,8 @@ def _database() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
     except DatabaseError as error:
-        return f"The database does not answer: {error}".strip()
+        logger.warning("readyz: the database does not answer: %s", error)
+        return "The database does not answer."
     return ""
 
 
@@ -60,7 +63,8 @@ def _redis() -> str:
     try:
         client().ping()
     except RedisError as error:
-        return f"Redis does not answer: {error}"
+        logger.warning("readyz: Redis does not answer: %s", error)
+        return "Redis does not answer."
     return ""
 
 

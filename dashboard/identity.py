@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,11 @@ def installation_id(data_dir: Path) -> str:
 def secret_key(data_dir: Path) -> str:
     """Django's SECRET_KEY. Every process and node of one installation needs the same file."""
     return _once(data_dir / "secret.key", lambda: secrets.token_urlsafe(50))
+
+
+def node_name(data_dir: Path) -> str:
+    """This host's name as it was at the first start: a new host name must not strand what runs here."""
+    return _once(data_dir / "node", socket.gethostname)
 
 
 def _once(path: Path, make: Callable[[], str]) -> str:

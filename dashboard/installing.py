@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Q
 
 from deployments.actors import Actor
 from deployments.audit import record_audit
@@ -31,8 +32,11 @@ def load() -> LoadReport:
 
 
 def first_admin(password: str) -> str | None:
-    """Make the first admin unless there is one. Returns the password if it was made up, to print once."""
-    if User.objects.filter(is_superuser=True).exists():
+    """Make the first admin unless there is one, or somebody has that name.
+
+    Returns the password if it was made up, to print once.
+    """
+    if User.objects.filter(Q(is_superuser=True) | Q(username=ADMIN_NAME)).exists():
         return None
     chosen = password or secrets.token_urlsafe(12)
     with transaction.atomic():

@@ -9,7 +9,7 @@ from typing import Any
 from csp.constants import NONCE, NONE, SELF
 
 from .environment import BASE_DIR, SECRET_NAMES, SettingsError, read_environment
-from .identity import installation_id, secret_key
+from .identity import installation_id, node_name, secret_key
 
 try:
     ENVIRONMENT = read_environment()
@@ -22,19 +22,19 @@ BERTH_GATEWAY_PORT = ENVIRONMENT.gateway_port
 BERTH_PUBLIC_URL = ENVIRONMENT.public_url
 BERTH_GATEWAY_URL = ENVIRONMENT.gateway_url
 BERTH_DATA_DIR = ENVIRONMENT.data_dir
-BERTH_NODE_NAME = ENVIRONMENT.node_name
 BERTH_ROLE = ENVIRONMENT.role
 BERTH_SECRETS = ENVIRONMENT.secrets
 BERTH_SECRET_NAMES = SECRET_NAMES
 BERTH_EMBEDDED_REDIS = ENVIRONMENT.embedded_redis
 try:
     BERTH_INSTALLATION = installation_id(BERTH_DATA_DIR)
+    BERTH_NODE_NAME = ENVIRONMENT.node_name or node_name(BERTH_DATA_DIR)
     SECRET_KEY = secret_key(BERTH_DATA_DIR)
 except OSError as error:
     sys.exit(f"The data folder {BERTH_DATA_DIR} cannot be written ({error.strerror}): set BERTH_DATA_DIR to another.")
 REDIS_URL = ENVIRONMENT.redis_url
 
-_local = [f"http://{name}:{BERTH_PORT}" for name in ("127.0.0.1", "localhost")]
+_local = [f"http://{name}:{BERTH_PORT}" for name in ("127.0.0.1", "localhost", *ENVIRONMENT.allowed_hosts)]
 #: Origins that may open websockets and use the gateway with a session, compared exactly.
 BERTH_ORIGINS = list(dict.fromkeys([BERTH_PUBLIC_URL, *_local]))
 
@@ -159,8 +159,14 @@ STORAGES = {
     },
 }
 
+
+def broker_url(redis_url: str) -> str:
+    """The same address as Celery writes it."""
+    return redis_url.replace("unix://", "redis+socket://")
+
+
 # Messages are hints: acknowledged early, never retried or revoked; the sweep finds what they miss.
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")
+CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "control"

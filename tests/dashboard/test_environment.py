@@ -40,6 +40,8 @@ def test_defaults_need_no_setting_at_all() -> None:
         ("DATABASE_URL", "mysql://root@localhost/berth", "use PostgreSQL or SQLite"),
         ("DATABASE_URL", "berth.db", "DATABASE_URL is wrong"),
         ("BERTH_PUBLIC_URL", "berth.example", "must begin with http://"),
+        ("BERTH_PUBLIC_URL", "https://host.example/berth", "a path is not supported"),
+        ("BERTH_ADMIN_PASSWORD", "short", "a password has at least 8 characters"),
     ],
 )
 def test_a_wrong_value_is_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:

@@ -54,7 +54,8 @@ def test_a_database_that_is_away_is_said_so(browser: Client, monkeypatch: pytest
     monkeypatch.setattr(SessionStore, "load", failing(OperationalError("connection refused")))
     answer = browser.get("/catalogue/")
     assert answer.status_code == 503
-    assert "The database does not answer: connection refused." in answer.content.decode()
+    assert "The database does not answer." in answer.content.decode()
+    assert "connection refused" not in answer.content.decode()
     assert "/readyz" in answer.content.decode()
 
 
@@ -62,7 +63,7 @@ def test_a_redis_that_is_away_is_said_so(browser: Client, monkeypatch: pytest.Mo
     monkeypatch.setattr("deployments.views.catalogue.catalogue_page", failing(RedisError("no route")))
     answer = browser.get("/catalogue/")
     assert answer.status_code == 503
-    assert "Redis does not answer: no route." in answer.content.decode()
+    assert "Redis does not answer." in answer.content.decode()
 
 
 def test_a_fault_of_ours_is_a_500_without_its_traceback(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,36 @@ def test_what_dies_is_started_again_after_its_back_off(supervisor: Supervisor) -
     assert child.backoff_s == 2 * FIRST_BACKOFF_S
 
 
+def test_what_a_dead_child_had_started_dies_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "import os, subprocess, sys, time\n"
+        "beat = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(note)!r} + '~', 'w').write(str(beat.pid)); os.rename({str(note)!r} + '~', {str(note)!r})\n"
+        "time.sleep(60)"
+    )
+    child = supervisor.start(ChildSpec(name="worker", argv=(sys.executable, "-c", program)))
+    ends_at = time.monotonic() + 10
+    while not note.exists() and time.monotonic() < ends_at:
+        time.sleep(0.02)
+    beat = psutil.Process(int(note.read_text()))
+    assert child.process is not None
+    child.process.kill()
+    child.process.wait(5)
+    supervisor.tend()
+    psutil.wait_procs([beat], timeout=5)
+    assert not beat.is_running() or beat.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = supervisor.start(ChildSpec(name="ghost", argv=("/no/such/program",)))
+    supervisor.tend()
+    assert child.process is None
+    assert "ghost could not be started (No such file or directory)" in caplog.text
+
+
 def test_stop_ends_redis_last(supervisor: Supervisor, tmp_path: Path) -> None:
     note = tmp_path / "ends"
     program = (

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from dashboard.agent import Agent, SecondNodeError, refuse_second_node
 
@@ -20,6 +21,8 @@ class Command(BaseCommand):
             refuse_second_node(settings.BERTH_NODE_NAME)
         except SecondNodeError as error:
             raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used ({str(error).strip()}).") from None
         agent = Agent(settings.BERTH_NODE_NAME)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())

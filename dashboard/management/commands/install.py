@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from dashboard import installing
+from dashboard.settings import ENVIRONMENT
 from deployments.commands import BerthCommand
 
 
@@ -13,4 +13,4 @@ class Command(BerthCommand):
     help = "Migrate the database, load the catalogue and make the first admin. Repeatable; 'up' does it too."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write("\n".join(installing.install(os.environ.get("BERTH_ADMIN_PASSWORD", ""))))
+        self.stdout.write("\n".join(installing.install(ENVIRONMENT.admin_password)))

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from celery import current_app
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from dashboard import installing
 from dashboard.children import berth_processes, embedded_redis
 from dashboard.environment import redis_url_file
 from dashboard.health import missing_parts
-from dashboard.settings import ENVIRONMENT
+from dashboard.settings import ENVIRONMENT, broker_url
 from dashboard.supervisor import Supervisor
 from deployments.actors import Actor
 from deployments.exceptions import BerthError
@@ -34,6 +35,7 @@ from deployments.services.lifecycle import stop_deployment
 READY_WITHIN_S = 60.0
 REDIS_WITHIN_S = 10.0
 STOP_MODELS_WITHIN_S = 120.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
@@ -44,7 +46,7 @@ class Command(BaseCommand):
         parser.add_argument("--stop-models", action="store_true", help="At the end, stop the running models too.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING:
             signal.signal(number, _interrupt)
         supervisor = Supervisor()
         with _only_one(), contextlib.ExitStack() as undo:
@@ -52,7 +54,6 @@ class Command(BaseCommand):
             with contextlib.suppress(KeyboardInterrupt):
                 self._start(supervisor, undo)
                 self._tend(supervisor)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             if options["stop_models"]:
                 self._stop_models(supervisor)
             self.stdout.write("Berth stops. Running models go on." if not options["stop_models"] else "Berth stops.")
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         undo.callback(supervisor.stop)
         self._install()
         connections.close_all()
-        for spec in berth_processes(ENVIRONMENT, redis_url):
+        for spec in berth_processes(ENVIRONMENT, redis_url=redis_url, node=settings.BERTH_NODE_NAME):
             supervisor.start(spec)
         self._await_ready(supervisor)
         self.stdout.write(f"Berth is ready at {settings.BERTH_PUBLIC_URL}")
@@ -77,7 +78,8 @@ class Command(BaseCommand):
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         undo.callback(pointer.unlink, missing_ok=True)
         settings.REDIS_URL = url
-        os.environ["REDIS_URL"] = url
+        settings.CELERY_BROKER_URL = broker_url(url)
+        current_app.conf.update(broker_url=broker_url(url))
         client.cache_clear()
         supervisor.start(embedded_redis(folder / "redis.sock", settings.BERTH_DATA_DIR / "redis"))
         _await_redis(supervisor)
@@ -85,9 +87,11 @@ class Command(BaseCommand):
 
     def _install(self) -> None:
         try:
-            told = installing.install(os.environ.get("BERTH_ADMIN_PASSWORD", ""))
+            told = installing.install(ENVIRONMENT.admin_password)
         except BerthError as error:
             raise CommandError(f"The catalogue was not loaded:\n{error}") from None
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used ({str(error).strip()}): check DATABASE_URL.") from None
         for line in told:
             self.stdout.write(line)
 
@@ -121,6 +125,9 @@ class Command(BaseCommand):
 
 
 def _interrupt(*_: object) -> None:
+    """End once: a second signal must not cut the ending short."""
+    for number in ENDING:
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt
 
 
