@@ -137,10 +137,10 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: test test-fast chaos bench
 
 test: check ## Every test that this machine can run, and what it left out
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n 2 --dist loadgroup $(ARGS)
 
 test-fast: setup-dev ## The tests for each commit
-	@$(PYTEST) -m "not slow and not browser and not chaos" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadgroup -m "not slow and not browser and not chaos" $(ARGS)
 
 chaos: setup-dev ## Only the tests that kill processes
 	@$(PYTEST) -m chaos $(ARGS)
@@ -155,6 +155,7 @@ bench: setup-dev ## Measure, as a table
 messages: setup-dev ## Collect the sentences to translate (needs gettext)
 	@$(ASIDE) $(MANAGE) makemessages --locale zh_Hans --no-obsolete --no-location \
 	  --ignore 'node_modules/*' --ignore '.build/*' --ignore '.venv/*' --ignore 'data/*'
+	@sed -i '/^"POT-Creation-Date:/d' locale/*/LC_MESSAGES/django.po
 
 # UPGRADE=1 moves to the newest versions; otherwise only what pyproject.toml asks for changes.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
