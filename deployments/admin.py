@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
 from .actors import Actor
 from .config_checks import Checked, check_values
@@ -46,10 +46,10 @@ else:
 class ConfigAdminForm(ConfigModelForm):
     """The admin's form of a config: checked by the same rules as catalogue files and our own editor."""
 
-    arguments = ItemsField(required=False, help_text=_lazy("One argument a line, without quotes."))
-    environment = EnvironmentField(required=False, help_text=_lazy("One NAME=value a line."))
-    volumes = ItemsField(required=False, help_text=_lazy("One name:/path a line."))
-    comment = forms.CharField(label=_lazy("Comment"), required=False, max_length=200)
+    arguments = ItemsField(required=False, help_text=gettext_lazy("One argument a line, without quotes."))
+    environment = EnvironmentField(required=False, help_text=gettext_lazy("One NAME=value a line."))
+    volumes = ItemsField(required=False, help_text=gettext_lazy("One name:/path a line."))
+    comment = forms.CharField(label=gettext_lazy("Comment"), required=False, max_length=200)
     base_revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     class Meta:
@@ -116,7 +116,7 @@ class ConfigAdmin(ConfigAdminBase):
         for warning in form.checked.warnings:
             messages.warning(request, f"{field_label(warning.field)}: {warning.sentence}")
 
-    @admin.action(description=_lazy("Remove from the catalogue"), permissions=["change"])
+    @admin.action(description=gettext_lazy("Remove from the catalogue"), permissions=["change"])
     def remove(self, request: HttpRequest, queryset: QuerySet[Config]) -> None:
         """Take each out of the catalogue; one in use stays, with the reason."""
         for name in queryset.values_list("name", flat=True):
@@ -125,7 +125,7 @@ class ConfigAdmin(ConfigAdminBase):
             except BerthError as error:
                 messages.error(request, str(error))
 
-    @admin.action(description=_lazy("Restore to the catalogue"), permissions=["change"])
+    @admin.action(description=gettext_lazy("Restore to the catalogue"), permissions=["change"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Config]) -> None:
         """Bring each back."""
         for name in queryset.values_list("name", flat=True):

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 
 from .config_checks import Checked, check_values
 from .config_items import Problem
@@ -114,39 +114,39 @@ class ConfigForm(forms.Form):
     runtime = NamedField(choices=RuntimeName.choices, widget=forms.Select({"class": "form-select"}))
     image = forms.CharField(
         widget=_text(code=True),
-        help_text=_lazy("A container image with its tag; for the process runtime, the name of a bundle."),
+        help_text=gettext_lazy("A container image with its tag; for the process runtime, the name of a bundle."),
     )
     served_name = forms.CharField(
-        widget=_text(code=True), help_text=_lazy("The model name that the engine itself answers to.")
+        widget=_text(code=True), help_text=gettext_lazy("The model name that the engine itself answers to.")
     )
     arguments = ItemsField(
         required=False,
         widget=_text(12, code=True, wrap="off"),
-        help_text=_lazy("What follows the image's entry point: one argument a line, without quotes."),
+        help_text=gettext_lazy("What follows the image's entry point: one argument a line, without quotes."),
     )
     environment = EnvironmentField(
         required=False,
         widget=_text(3, code=True, wrap="off"),
-        help_text=_lazy("One NAME=value a line. Write secrets as a reference, as in HF_TOKEN=${HF_TOKEN}."),
+        help_text=gettext_lazy("One NAME=value a line. Write secrets as a reference, as in HF_TOKEN=${HF_TOKEN}."),
     )
     volumes = ItemsField(
         required=False,
         widget=_text(3, code=True, wrap="off"),
-        help_text=_lazy("One name:/path a line, as in hf-cache:/root/.cache/huggingface."),
+        help_text=gettext_lazy("One name:/path a line, as in hf-cache:/root/.cache/huggingface."),
     )
     port = forms.IntegerField(
-        widget=_number(minimum="1", maximum="65535"), help_text=_lazy("That the server listens on.")
+        widget=_number(minimum="1", maximum="65535"), help_text=gettext_lazy("That the server listens on.")
     )
-    readiness_path = forms.CharField(widget=_text(code=True), help_text=_lazy("That answers once it serves."))
+    readiness_path = forms.CharField(widget=_text(code=True), help_text=gettext_lazy("That answers once it serves."))
     load_timeout_s = forms.IntegerField(widget=_number(minimum="1"))
     grace_s = forms.IntegerField(widget=_number(maximum="600"))
     max_attempts = forms.IntegerField(widget=_number(minimum="1"))
-    gpus = forms.IntegerField(widget=_number(maximum="64"), help_text=_lazy("0 for none."))
+    gpus = forms.IntegerField(widget=_number(maximum="64"), help_text=gettext_lazy("0 for none."))
     memory_gib = forms.FloatField(
-        widget=_number(step="any"), help_text=_lazy("Weights, KV cache and overhead, over all GPUs together.")
+        widget=_number(step="any"), help_text=gettext_lazy("Weights, KV cache and overhead, over all GPUs together.")
     )
     shared_memory = forms.CharField(
-        required=False, widget=_text(code=True), help_text=_lazy("As in 16g; empty for the engine's default.")
+        required=False, widget=_text(code=True), help_text=gettext_lazy("As in 16g; empty for the engine's default.")
     )
     context_tokens = forms.IntegerField(required=False, widget=_number())
     weights_repository = forms.CharField(required=False, widget=_text(code=True))
@@ -154,20 +154,20 @@ class ConfigForm(forms.Form):
     weights_gb = forms.FloatField(required=False, widget=_number(step="any"))
     licence = forms.CharField(required=False, widget=_text())
     licence_note = forms.CharField(
-        required=False, widget=_text(), help_text=_lazy("A warning that is shown wherever one may start it.")
+        required=False, widget=_text(), help_text=gettext_lazy("A warning that is shown wherever one may start it.")
     )
     gated = forms.BooleanField(
         required=False,
         widget=forms.CheckboxInput({"class": "form-check-input"}),
-        help_text=_lazy("The hub gives the weights to accepted accounts only."),
+        help_text=gettext_lazy("The hub gives the weights to accepted accounts only."),
     )
     notes = forms.CharField(required=False, widget=_text(4))
     comment = forms.CharField(
         required=False,
         max_length=200,
-        label=_lazy("Comment"),
+        label=gettext_lazy("Comment"),
         widget=_text(),
-        help_text=_lazy("Why you change it; kept with the revision."),
+        help_text=gettext_lazy("Why you change it; kept with the revision."),
     )
     base_revision = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
