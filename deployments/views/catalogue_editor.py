@@ -38,7 +38,7 @@ from deployments.services.catalogue import (
     save_config,
 )
 
-from .fragments import PageRequest, wants_fragment
+from .fragments import PageRequest, for_viewers, wants_fragment
 
 
 class SeeOther(HttpResponseRedirect):
@@ -48,6 +48,7 @@ class SeeOther(HttpResponseRedirect):
 
 
 @require_safe
+@for_viewers
 def config_page(request: PageRequest, name: str) -> HttpResponse:
     """What would run, what ran, and every revision; htmx gets the state and the runs alone."""
     config = find_any_config(name)
@@ -66,6 +67,7 @@ def config_page(request: PageRequest, name: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def config_new(request: PageRequest) -> HttpResponse:
     """An empty form; saving it makes the config's first revision."""
     actor = _editor(request)
@@ -74,6 +76,7 @@ def config_new(request: PageRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def config_copy(request: PageRequest, name: str) -> HttpResponse:
     """The form filled with another config's values; saving it makes a config of its own."""
     actor = _editor(request)
@@ -106,6 +109,7 @@ def _create(request: PageRequest, actor: Actor, *, initial: dict[str, Any], cont
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def config_edit(request: PageRequest, name: str) -> HttpResponse:
     """The form; what was typed comes back whenever it cannot be saved."""
     actor = _editor(request)
@@ -165,6 +169,7 @@ def _show_form(request: PageRequest, form: ConfigForm, context: dict[str, Any], 
 
 
 @require_POST
+@for_viewers
 def config_preview(request: PageRequest) -> HttpResponse:
     """What the typed values would run and change, or what is still wrong with them. Saves nothing."""
     _editor(request)
@@ -215,6 +220,7 @@ def _engine_defaults() -> dict[str, dict[str, Any]]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def config_delete(request: PageRequest, name: str) -> HttpResponse:
     """Asks first, naming what is lost and what is kept; refused with a sentence while it is in use."""
     actor = _editor(request)
@@ -236,6 +242,7 @@ def config_delete(request: PageRequest, name: str) -> HttpResponse:
 
 
 @require_POST
+@for_viewers
 def config_restore(request: PageRequest, name: str) -> HttpResponse:
     """Bring a removed config back."""
     if restore_config(name, actor=_editor(request)):

@@ -24,10 +24,11 @@ from deployments.services.catalogue_models import (
 )
 
 from .catalogue_editor import SeeOther
-from .fragments import PageRequest, wants_fragment
+from .fragments import PageRequest, for_viewers, wants_fragment
 
 
 @require_safe
+@for_viewers
 def model_list(request: PageRequest) -> HttpResponse:
     """Every model with its configs, and the configs that were removed."""
     actor = Actor.person(request.user)
@@ -41,6 +42,7 @@ def model_list(request: PageRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def model_new(request: PageRequest) -> HttpResponse:
     """A form for a new model."""
     actor = _editor(request)
@@ -57,6 +59,7 @@ def model_new(request: PageRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def model_edit(request: PageRequest, name: str) -> HttpResponse:
     """The form of a model."""
     actor = _editor(request)
@@ -77,6 +80,7 @@ def model_edit(request: PageRequest, name: str) -> HttpResponse:
 
 
 @require_POST
+@for_viewers
 def model_delete(request: PageRequest, name: str) -> HttpResponse:
     """Delete a model that no config serves."""
     delete_model(name, actor=_editor(request))

@@ -18,10 +18,11 @@ from deployments.selectors_catalogue import find_any_config, revision_changes
 from deployments.services.catalogue import find_revision, rollback_config
 
 from .catalogue_editor import SeeOther
-from .fragments import PageRequest, wants_fragment
+from .fragments import PageRequest, for_viewers, wants_fragment
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def config_revision(request: PageRequest, name: str, number: int) -> HttpResponse:
     """What the revision changed and how it differs from the current one; POST makes it current again."""
     actor = Actor.person(request.user)
