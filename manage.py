@@ -7,9 +7,20 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    from django.core.management import execute_from_command_line
+    os.environ.setdefault("BERTH_ROLE", "command")
+    from django.core.management import ManagementUtility, get_commands
+    from django.core.management.base import BaseCommand
 
-    execute_from_command_line(sys.argv)
+    class CommandLine(ManagementUtility):
+        """Exits with 2 for an unknown command, as for every other wrong usage."""
+
+        def fetch_command(self, subcommand: str) -> BaseCommand:
+            if subcommand not in get_commands():
+                sys.stderr.write(f"There is no command “{subcommand}”. List them with: berth help\n")
+                sys.exit(2)
+            return super().fetch_command(subcommand)
+
+    CommandLine(sys.argv).execute()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from environs import Env, EnvValidationError, ValidationError, validate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LEAST_PASSWORD = 8
-ROLES = ("web", "gateway", "worker", "agent", "command")
+ROLES = ("library", "web", "gateway", "worker", "agent", "command")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 #: Name -> what it is for, as the README lists them.
@@ -54,6 +54,7 @@ class Environment:
     gateway_port: int
     public_url: str
     gateway_url: str
+    gateway_url_given: bool
     allowed_hosts: tuple[str, ...]
     data_dir: Path
     node_name: str
@@ -77,7 +78,7 @@ def read_environment() -> Environment:
     log_level = env.str("BERTH_LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS))
     time_zone = env.str("BERTH_TIME_ZONE", "UTC", validate=_known_time_zone)
     debug = env.bool("BERTH_DEBUG", False)
-    role = env.str("BERTH_ROLE", "command", validate=validate.OneOf(ROLES))
+    role = env.str("BERTH_ROLE", "library", validate=validate.OneOf(ROLES))
     redis_url = env.str("REDIS_URL", "", validate=_redis_url)
     database_url = env.str("DATABASE_URL", "", validate=_database_url)
     public_url = env.str("BERTH_PUBLIC_URL", "", validate=_http_url)
@@ -103,6 +104,7 @@ def read_environment() -> Environment:
         gateway_port=gateway_port,
         public_url=(public_url or f"http://{browser_host}:{port}").rstrip("/"),
         gateway_url=(gateway_url or f"http://{browser_host}:{gateway_port}").rstrip("/"),
+        gateway_url_given=bool(gateway_url),
         allowed_hosts=tuple(allowed_hosts),
         data_dir=data_dir,
         node_name=node_name,

@@ -13,6 +13,8 @@ from django.db.models import Q
 from deployments.actors import Actor
 from deployments.audit import record_audit
 from deployments.catalogue.loading import LoadReport, load_catalogue
+from deployments.exceptions import CatalogueError
+from deployments.models import Config
 
 ADMIN_NAME = "admin"
 
@@ -47,12 +49,19 @@ def first_admin(password: str) -> str | None:
 
 
 def install(admin_password: str) -> list[str]:
-    """All of it, in order; returns what there is to tell. Raises CatalogueError."""
+    """All of it, in order; returns what there is to tell. Raises CatalogueError when there is no catalogue yet."""
     migrate()
-    report = load()
     told = []
-    if report.created or report.updated:
-        told.append(f"Catalogue: {len(report.created)} configs new, {len(report.updated)} updated.")
+    try:
+        report = load()
+    except CatalogueError as error:
+        # One wrong line must not keep what ran yesterday from running today.
+        if not Config.objects.exists():
+            raise
+        told.append(f"The catalogue files were not loaded; every config stays as it was. Correct this:\n{error}")
+    else:
+        if report.created or report.updated:
+            told.append(f"Catalogue: {len(report.created)} configs new, {len(report.updated)} updated.")
     password = first_admin(admin_password)
     if password:
         told.append(f"Sign in as “{ADMIN_NAME}” with the password {password} (shown only now).")

@@ -21,6 +21,8 @@ BERTH_PORT = ENVIRONMENT.port
 BERTH_GATEWAY_PORT = ENVIRONMENT.gateway_port
 BERTH_PUBLIC_URL = ENVIRONMENT.public_url
 BERTH_GATEWAY_URL = ENVIRONMENT.gateway_url
+#: Holds the address of the running gateway, for commands in other shells; empty when an address was given.
+BERTH_GATEWAY_POINTER = "" if ENVIRONMENT.gateway_url_given else str(ENVIRONMENT.data_dir / "run" / "gateway.url")
 BERTH_DATA_DIR = ENVIRONMENT.data_dir
 BERTH_ROLE = ENVIRONMENT.role
 BERTH_SECRETS = ENVIRONMENT.secrets
@@ -171,7 +173,13 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "control"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 3, "max_retries": 1}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 3,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
@@ -203,6 +211,8 @@ LOGGING: dict[str, Any] = {
         "celery.beat": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "axes": {"level": "WARNING"},
+        # A command says what matters on its own; the other processes log the rest.
+        "deployments": {"level": "ERROR" if ENVIRONMENT.role == "command" else ENVIRONMENT.log_level},
     },
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sys
@@ -30,6 +31,17 @@ POLL_S = 0.1
 UNBOUNDED = 1000
 
 
+def seconds(text: str) -> float:
+    """An argument that is a number of seconds, zero or more. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(_("%(text)s is not a number of seconds") % {"text": repr(text)})
+    return value
+
+
 class BerthCommand(BaseCommand):
     """A command whose errors are sentences on stderr: exit 1 when it failed, 2 (argparse) for wrong usage."""
 
@@ -41,6 +53,8 @@ class BerthCommand(BaseCommand):
         except BerthError as error:
             self.fail(str(error))
         except DatabaseError as error:
+            if "locked" in str(error):
+                self.fail(_("The database is busy with somebody else's change. Nothing was done; try again."))
             self.fail(
                 _("The database cannot be used (%(detail)s). Run “berth install” once, or check DATABASE_URL.")
                 % {"detail": str(error).strip()}

@@ -66,7 +66,8 @@ def run_fetch(fetch_id: int) -> None:
         )
     except Exception as error:
         logger.exception("Fetching %s failed", row.image)
-        mine.update(state=Fetch.State.FAILED, error_code="fetch_failed", error=str(error), permanent=False, **end)
+        code = "no_disk_space" if "full" in str(error) or "No space left" in str(error) else "fetch_failed"
+        mine.update(state=Fetch.State.FAILED, error_code=code, error=str(error), permanent=False, **end)
     else:
         mine.update(state=Fetch.State.DONE, **end)
     _wake(row)

@@ -47,7 +47,7 @@ def send_question(question: Question, *, protocol: str, on_text: Callable[[str],
             on_text(piece)
 
     token = make_token(Actor.command_line().name)
-    with GatewayHttp(settings.BERTH_GATEWAY_URL, token) as http:
+    with GatewayHttp(gateway_url(), token) as http:
         try:
             answer = ASK[protocol](http, question, note)
         except RequestError as error:
@@ -71,3 +71,11 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         reason = {"path": path, "reason": error.strerror}
         raise InvalidInputError(_("%(path)s cannot be written: %(reason)s.") % reason) from error
+
+
+def gateway_url() -> str:
+    """Where the gateway is: as it was set, else where the running one says it is, else where one would be."""
+    pointer = settings.BERTH_GATEWAY_POINTER
+    if pointer and Path(pointer).exists():
+        return Path(pointer).read_text().strip()
+    return str(settings.BERTH_GATEWAY_URL)

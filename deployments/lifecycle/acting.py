@@ -130,7 +130,7 @@ def _(step: Signal, deployment: Deployment, situation: Situation, *, token: str)
     now = timezone.now()
     changes: dict[str, Any] = {"killed_at" if step.force else "signalled_at": now}
     if step.abort_reason:
-        changes["abort_reason"] = step.abort_reason
+        changes |= {"abort_reason": step.abort_reason, "reason_params": {"detail": situation.probe_detail}}
     note(deployment, token=token, **changes)
     return 0.05
 
@@ -140,7 +140,7 @@ def _(step: CloseAttempt, deployment: Deployment, situation: Situation, *, token
     params: dict[str, Any] = {}
     if situation.phase is Phase.PREPARING and (row := fetch_of(deployment)) is not None:
         params["detail"] = row.error
-    if situation.refusal:
+    if situation.refusal or situation.abort_reason:
         params = dict(deployment.reason_params)
     return _close(step, deployment, token=token, params=params)
 

@@ -50,7 +50,7 @@ class Situation:
     """Everything a decision may depend on. Times are aware; ``answering`` is None when not probed.
 
     ``unplaceable`` is the reason code why no node can take it, ``refusal`` why the host did not launch it at the
-    last try; empty when there is none.
+    last try; empty when there is none. ``probe_detail`` is the server's own words when it does not answer.
     """
 
     desired: Desired
@@ -70,6 +70,7 @@ class Situation:
     abort_reason: str = ""
     unplaceable: str = ""
     refusal: str = ""
+    probe_detail: str = ""
 
     @property
     def age(self) -> timedelta:

@@ -142,8 +142,8 @@ WORDS: dict[str, _Words] = {
     ),
     # Ends that nobody asked for
     "load_timeout": (
-        _("It did not answer a request within the time to load."),
-        _("Look at the end of the log; raise the time to load in the config if it was still loading."),
+        _("It did not answer a request within the time to load. Its last answer: %(detail)s"),
+        _("Look at the end of the log; raise the time to load in the config if it was still loading, or correct it."),
     ),
     "vanished": (
         _("The process disappeared; it was removed or killed from outside, or the host restarted."),

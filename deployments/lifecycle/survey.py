@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from deployments.engines import engine_named
+from deployments.engines.base import ProbeResult
 from deployments.models import Attempt, Deployment, Fetch, Node
 from deployments.runtimes import runtime_named
 from deployments.runtimes.base import RunObservation, RunState
@@ -28,6 +29,7 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
     spec = deployment.serving_spec()
     phase = Phase(deployment.phase)
     run = _observe(deployment, phase)
+    probe = _probe(deployment, phase, run, before_request)
     return Situation(
         desired=Desired(deployment.desired),
         restart_wanted=deployment.generation != deployment.applied_generation,
@@ -39,7 +41,8 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
         failures=deployment.failures,
         failed_probes=deployment.failed_probes,
         fetch=_fetch(deployment) if phase is Phase.PREPARING else FetchView(),
-        answering=_answering(deployment, phase, run, before_request),
+        answering=None if probe is None else probe.answering,
+        probe_detail="" if probe is None else probe.detail,
         ready_since=deployment.ready_at,
         signalled_at=deployment.signalled_at,
         killed_at=deployment.killed_at,
@@ -88,21 +91,20 @@ def fetch_of(deployment: Deployment) -> Fetch | None:
     ).first()
 
 
-def _answering(
+def _probe(
     deployment: Deployment, phase: Phase, run: RunObservation, before_request: Callable[[], None]
-) -> bool | None:
+) -> ProbeResult | None:
     """Ask the server where it matters; the first ``ready`` takes a real request, later looks a cheap one."""
     if run.state is not RunState.RUNNING or phase not in {Phase.LOADING, Phase.READY, Phase.UNHEALTHY}:
         return None
     spec = deployment.serving_spec()
     engine = engine_named(spec.engine)
     endpoint = run.endpoint or deployment.endpoint
-    if not engine.probe(endpoint, spec, thorough=False).answering:
-        return False
-    if phase is Phase.READY:
-        return True
+    cheap = engine.probe(endpoint, spec, thorough=False)
+    if phase is Phase.READY or not cheap.answering:
+        return cheap
     before_request()
-    return engine.probe(endpoint, spec, thorough=True).answering
+    return engine.probe(endpoint, spec, thorough=True)
 
 
 def attempt_of(deployment: Deployment) -> Attempt | None:

@@ -99,6 +99,7 @@ def test_the_agent_and_the_web_may_die_too(tmp_path: Path, database_url: str) ->
         browser.sign_in("admin", "chaos-chaos")
         browser.press("/catalogue/tiny-a/start/")  # killed inside the transaction: the wish is rolled back
         assert tree.phases()["tiny-a"] == "stopped"
+        tree.wait(browser.answers, "the web is back", 30)
         browser.press("/catalogue/tiny-b/start/")  # killed after it: the sweep finds the wish
         tree.wait(browser.answers, "the web is back", 30)
         browser.press("/catalogue/tiny-a/start/")

@@ -18,6 +18,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from deployments import fetching
+from deployments.actors import Actor
 from deployments.engines.base import CausePattern, ProbeResult
 from deployments.lifecycle import acting, launching, survey
 from deployments.lifecycle import reconcile as loop
@@ -25,13 +26,16 @@ from deployments.lifecycle.phases import Phase
 from deployments.models import Attempt, Config, Deployment, Fetch, Node
 from deployments.progress import Progress
 from deployments.runtimes import use_runtime
-from deployments.services.lifecycle import start_deployment
+from deployments.services.lifecycle import restart_deployment, stop_deployment
 from deployments.spec import ServingSpec
 from tests.deployments.editing import make_config, make_run
 from tests.fakes.runtime import FakeRuntime
 
 BUNDLE = "smollm2-135m"
 NODE = "gpu-01"
+OPS = Actor(name="ops1", via="cli")
+#: The phases from Start to ready.
+WAY_UP = ["preparing", "starting", "loading", "ready"]
 #: Columns of a deployment that time is measured from.
 MOMENTS = ("phase_since", "ready_at", "signalled_at", "killed_at", "next_check_at", "claim_expires_at")
 
@@ -150,12 +154,24 @@ def small_config(name: str = "smollm2-135m", **changes: Any) -> Config:
     return found or make_config(name, **{**base, "load_timeout_s": 60, "grace_s": 5, **changes})
 
 
-def operator_starts(name: str = "smollm2-135m") -> Deployment:
-    """Start through the service, as the command line does."""
-    from deployments.actors import Actor
+def entered(deployment: Deployment) -> list[str]:
+    """The phases that were entered, in order; what people asked for is left out."""
+    return [event.phase for event in deployment.events.all() if not event.actor]
 
-    small_config(name)
-    return start_deployment(name, actor=Actor(name="ops1", via="cli")).deployment
+
+def attempt(deployment: Deployment, number: int = 1) -> Attempt:
+    """What was kept of one attempt."""
+    return deployment.attempts.get(number=number)
+
+
+def stop(deployment: Deployment) -> None:
+    """Stop, as an operator does."""
+    stop_deployment(deployment.pk, actor=OPS)
+
+
+def restart(deployment: Deployment) -> None:
+    """Restart, as an operator does."""
+    restart_deployment(deployment.pk, actor=OPS)
 
 
 def pass_time(seconds: float) -> None:

@@ -111,14 +111,14 @@ def test_the_query_count_does_not_grow_with_configs_and_past_runs(
     viewer: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_run(make_config(), Phase.READY)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         viewer.get(PAGE)
     for number in range(12):
         config = make_config(f"config-{number}")
         for _ in range(3):
             make_run(config, Phase.STOPPED)
         make_run(config, Phase.READY)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         viewer.get(PAGE)
 
 
@@ -212,6 +212,18 @@ def test_a_removed_config_is_not_in_the_table(viewer: Client) -> None:
     make_config()
     Config.objects.update(archived_at="2026-01-01T00:00:00Z")
     assert "The catalogue is empty." in text_of(viewer.get(PAGE))
+
+
+def test_removed_configs_are_found_below_the_table_and_editors_may_restore_them(viewer: Client) -> None:
+    config = make_config()
+    restore = f'action="/catalogue/{config.name}/restore/"'
+    assert "Removed configs" not in text_of(viewer.get(PAGE))
+    Config.objects.update(archived_at="2026-01-01T00:00:00Z")
+    page = text_of(viewer.get(PAGE))
+    assert "Removed configs" in page
+    assert f'href="/catalogue/{config.name}/"' in page
+    assert restore not in page
+    assert restore in text_of(signed_in("ed2", "editor").get(PAGE))
 
 
 def test_try_is_offered_for_what_is_ready(operator: Client) -> None:

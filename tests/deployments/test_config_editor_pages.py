@@ -121,6 +121,7 @@ def test_a_removed_config_keeps_its_page_and_offers_to_restore(editor: Client) -
     archive_config("llama3-8b", actor=OPS2)
     page = text_of(editor.get(address("config", "llama3-8b")))
     assert "was removed from the catalogue" in page
+    assert "Press Start" not in page
     assert address("config_restore", "llama3-8b") in page
     assert address("config_edit", "llama3-8b") not in page
     assert editor.post(address("config_restore", "llama3-8b")).status_code == 303
@@ -307,6 +308,8 @@ def test_removing_asks_first_and_then_removes(editor: Client) -> None:
 
 def test_removing_a_config_in_use_is_refused_with_a_sentence(editor: Client) -> None:
     make_run(make_config())
+    asked = text_of(editor.get(address("config_delete", "llama3-8b")))
+    assert 'aria-disabled="true" data-why="It is in use. Stop it first."' in asked
     response = editor.post(address("config_delete", "llama3-8b"))
     assert response.status_code == 409
     assert "Stop it first, then remove it." in text_of(response)
@@ -365,8 +368,8 @@ def test_models_are_listed_with_their_configs_in_fixed_queries(
     assert address("config", "llama3-8b") in page
     assert address("model_edit", "M1") not in page
     assert "needs the editor role" in page
-    # Session, person, the two sets of permissions, models, configs, removed configs, and groups.
-    with django_assert_num_queries(8):
+    # Session, person, the two sets of permissions, models, configs, and groups.
+    with django_assert_num_queries(7):
         viewer.get(address("model_list"))
     fragment = text_of(viewer.get(address("model_list"), headers=FRAGMENT)).strip()
     assert fragment.startswith('<div id="models">')

@@ -185,6 +185,25 @@ def test_snippets_use_the_gateway_and_a_placeholder_for_the_key(viewer: Client, 
     assert 'berth request llama3-8b "Hello"' in page
 
 
+def test_snippets_say_that_it_must_be_ready_and_end_with_the_run(viewer: Client) -> None:
+    run = make_run(make_config(), Phase.LOADING)
+    asking = f"/deployments/{run.pk}/?part=asking"
+    loading = text_of(viewer.get(asking, headers=FRAGMENT))
+    assert "It must be ready before it answers these." in loading
+    assert "berth request llama3-8b" in loading
+    Deployment.objects.update(phase=Phase.READY)
+    assert "It must be ready" not in text_of(viewer.get(asking, headers=FRAGMENT))
+    Deployment.objects.update(phase=Phase.STOPPED, ended_at=timezone.now())
+    assert "berth request" not in text_of(viewer.get(f"/deployments/{run.pk}/"))
+
+
+def test_a_ready_run_says_its_node_and_age_once_in_the_list(viewer: Client) -> None:
+    run = make_run(make_config(), Phase.READY)
+    assert f'id="run-{run.pk}-log"' not in text_of(viewer.get("/deployments/"))
+    Deployment.objects.update(phase=Phase.LOADING)
+    assert f'id="run-{run.pk}-log"' in text_of(viewer.get("/deployments/"))
+
+
 def test_an_unknown_tab_is_the_log(viewer: Client) -> None:
     run = make_run(make_config(), Phase.READY)
     assert viewer.get(f"/deployments/{run.pk}/", {"tab": "x", "attempt": "x"}).context["tab"] == "log"

@@ -150,7 +150,8 @@ class Counted:
     [
         (FetchError("The hash differs.", code="hash_mismatch", permanent=True), "hash_mismatch", True),
         (FetchError("The index does not answer."), "fetch_failed", False),
-        (OSError("No space left on device"), "fetch_failed", False),
+        (OSError("No space left on device"), "no_disk_space", False),
+        (OSError("The bundle cannot be read."), "fetch_failed", False),
     ],
 )
 def test_a_failure_is_kept_with_its_kind_and_words(

@@ -8,18 +8,15 @@ from typing import Any
 import pytest
 
 from deployments import logs
-from deployments.actors import Actor
 from deployments.lifecycle import acting
 from deployments.lifecycle import reconcile as loop
 from deployments.lifecycle.decide import BACKOFF_FIRST_S
 from deployments.lifecycle.phases import Phase
 from deployments.models import Deployment
-from deployments.services.lifecycle import restart_deployment, stop_deployment
-from tests.deployments.hosts import Host, pass_time, scripted_host
+from tests.deployments.hosts import WAY_UP, Host, entered, pass_time, restart, scripted_host, stop
 from tests.fakes.runtime import FakeRuntime, Script
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
-OPS = Actor(name="ops1", via="cli")
 
 #: Everything that a worker does to the world: the owner's attribute, by the name of the step.
 SIDE_EFFECTS = {
@@ -34,7 +31,6 @@ SIDE_EFFECTS = {
     "release": (loop, "release_claim"),
 }
 POINTS = [(step, when) for step in SIDE_EFFECTS for when in ("before", "after")]
-WAY_UP = ["preparing", "starting", "loading", "ready"]
 WHOLE_LIFE = ["preparing", "starting", "backoff", *WAY_UP, "stopping", "queued", *WAY_UP, "stopping", "stopped"]
 
 
@@ -97,16 +93,16 @@ def live_through(host: Host) -> Deployment:
     pass_time(BACKOFF_FIRST_S)
     settle(host, deployment)
     assert deployment.phase == Phase.READY
-    restart_deployment(deployment.pk, actor=OPS)
+    restart(deployment)
     settle(host, deployment)
     assert deployment.phase == Phase.READY
-    stop_deployment(deployment.pk, actor=OPS)
+    stop(deployment)
     settle(host, deployment)
     return deployment
 
 
 def assert_lived_once(host: Host, deployment: Deployment) -> None:
-    assert [event.phase for event in deployment.events.all() if not event.actor] == WHOLE_LIFE
+    assert entered(deployment) == WHOLE_LIFE
     attempts = [(row.number, row.log, row.exit_code, row.cause) for row in deployment.attempts.all()]
     assert attempts == [(1, "first", 1, "exited_at_once"), (2, "second", -15, ""), (3, "third", -15, "")]
     assert all(row.ended_at for row in deployment.attempts.all())

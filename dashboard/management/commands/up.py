@@ -61,12 +61,22 @@ class Command(BaseCommand):
     def _start(self, supervisor: Supervisor, undo: contextlib.ExitStack) -> None:
         redis_url = self._start_redis(supervisor, undo) if ENVIRONMENT.embedded_redis else ENVIRONMENT.redis_url
         undo.callback(supervisor.stop)
+        _await_redis(supervisor, redis_url)
         self._install()
         connections.close_all()
+        if not ENVIRONMENT.gateway_url_given:
+            self._point_to_gateway(undo)
         for spec in berth_processes(ENVIRONMENT, redis_url=redis_url, node=settings.BERTH_NODE_NAME):
             supervisor.start(spec)
         self._await_ready(supervisor)
         self.stdout.write(f"Berth is ready at {settings.BERTH_PUBLIC_URL}")
+
+    def _point_to_gateway(self, undo: contextlib.ExitStack) -> None:
+        """Let commands in other shells find the gateway, whatever port this one was told."""
+        pointer = Path(settings.BERTH_GATEWAY_POINTER)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(settings.BERTH_GATEWAY_URL)
+        undo.callback(pointer.unlink, missing_ok=True)
 
     def _start_redis(self, supervisor: Supervisor, undo: contextlib.ExitStack) -> str:
         # A socket's path may have 107 bytes; the data folder may be deeper than that.
@@ -82,7 +92,6 @@ class Command(BaseCommand):
         current_app.conf.update(broker_url=broker_url(url))
         client.cache_clear()
         supervisor.start(embedded_redis(folder / "redis.sock", settings.BERTH_DATA_DIR / "redis"))
-        _await_redis(supervisor)
         return url
 
     def _install(self) -> None:
@@ -144,7 +153,7 @@ def _connectable() -> str:
     return "127.0.0.1" if settings.BERTH_HOST in {"0.0.0.0", "::"} else settings.BERTH_HOST  # noqa: S104 - compared
 
 
-def _await_redis(supervisor: Supervisor) -> None:
+def _await_redis(supervisor: Supervisor, url: str) -> None:
     ends_at = time.monotonic() + REDIS_WITHIN_S
     while time.monotonic() < ends_at:
         with contextlib.suppress(RedisError):
@@ -152,7 +161,10 @@ def _await_redis(supervisor: Supervisor) -> None:
             return
         supervisor.tend()
         time.sleep(0.02)
-    raise CommandError("The embedded Valkey did not start. Is the data folder writable and the disk not full?")
+    if ENVIRONMENT.embedded_redis:
+        raise CommandError("The embedded Valkey did not start. Is the data folder writable and the disk not full?")
+    where = url.rsplit("@", 1)[-1]  # without a password
+    raise CommandError(f"Redis does not answer at {where}: check REDIS_URL, or unset it for an embedded one.")
 
 
 @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from deployments.actors import Actor
-from deployments.commands import BerthCommand, wait_for
+from deployments.commands import BerthCommand, seconds, wait_for
 from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.models import Deployment
@@ -22,10 +22,12 @@ class Command(BerthCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("config", help="name of a config, as in: berth configs")
         parser.add_argument("--wait", action="store_true", help="wait until it is ready or has failed")
-        parser.add_argument("--timeout", type=float, metavar="S", help="with --wait: give up waiting after S seconds")
+        parser.add_argument("--timeout", type=seconds, metavar="S", help="with --wait: give up waiting after S seconds")
         parser.add_argument("--json", action="store_true", help="print the deployment as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["timeout"] is not None and not options["wait"]:
+            raise CommandError(_("--timeout bounds --wait: give both."), returncode=2)
         result = start_deployment(options["config"], actor=Actor.command_line())
         deployment, name = result.deployment, options["config"]
         self.warn_unless_running()
