@@ -203,6 +203,15 @@ class Tree:
         folder = self.data / "kills"
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
+    def leftovers(self) -> list[str]:
+        """Command lines of processes that still work in this tree's data folder."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("BERTH_DATA_DIR") == str(self.data):
+                    found.append(" ".join(process.cmdline()))
+        return found
+
     def report(self) -> str:
         tails = [f"--- {path.name}\n{path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log"))]
         return f"phases {self.manage('status', '--json', check=False)[-3000:]}\n" + "\n".join(tails)
@@ -227,6 +236,7 @@ def running(tree: Tree) -> Iterator[Tree]:
         yield tree
     finally:
         tree.close()
+    assert tree.leftovers() == [], "a process of Berth outlived its killed parent"
 
 
 def logged_numbers(tree: Tree, config: str) -> list[int]:
