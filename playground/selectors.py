@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
+from deployments.lifecycle.phases import ENDED
 from deployments.models import Config, Deployment
 from deployments.models.catalogue import Protocol
 from deployments.selectors import ReadyEndpoint, configs_serving, live_deployments, ready_endpoints
@@ -28,10 +29,15 @@ class ReadyTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class WantedTarget:
-    """A config that was asked for and does not answer; ``deployment`` is its live run, if any."""
+    """A config that was asked for and does not answer; ``deployment`` is its live run, else its last, if any."""
 
     config: Config
     deployment: Deployment | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a run of it is on its way, and can be watched."""
+        return self.deployment is not None and self.deployment.is_live
 
     @property
     def is_text(self) -> bool:
@@ -68,8 +74,9 @@ def chat_targets(wanted: str) -> ChatTargets:
     config = Config.objects.filter(name=wanted, archived_at=None).select_related("model").first()
     if config is None:
         return ChatTargets(ready=ready, chosen=ready[0] if ready else None, wanted=None, unknown=wanted)
-    live = live_deployments().filter(config=config).first()
-    return ChatTargets(ready=ready, chosen=None, wanted=WantedTarget(config=config, deployment=live))
+    runs = Deployment.objects.filter(config=config).select_related("node")
+    run = runs.exclude(phase__in=ENDED).first() or runs.first()
+    return ChatTargets(ready=ready, chosen=None, wanted=WantedTarget(config=config, deployment=run))
 
 
 def request_target(name: str, *, protocol: str | None) -> RequestTarget:

@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from deployments.actors import MANAGE_KEYS, TRY_MODELS, Actor, explain_missing
 from deployments.exceptions import InvalidInputError
@@ -50,9 +50,12 @@ def keys(request: PageRequest) -> HttpResponse:
     return _keys_page(request)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
 def key_create(request: PageRequest) -> HttpResponseBase:
-    """Make a key and show it, this once."""
+    """Make a key and show it, this once. Who comes here without the form's values gets the page of keys."""
+    if request.method != "POST":
+        return redirect("playground:keys")
     name, days = request.POST.get("name", ""), request.POST.get("expires_in_days", "")
     try:
         made = create_key(name, actor=Actor.person(request.user), expires_in_days=_whole_days(days))

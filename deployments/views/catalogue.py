@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from deployments.presentation.filters import CatalogueQuery
+from deployments.selectors_catalogue import removed_configs
 from deployments.selectors_pages import catalogue_page, catalogue_row
 
 from .fragments import PageRequest, for_viewers, wants_fragment
@@ -15,10 +16,11 @@ from .fragments import PageRequest, for_viewers, wants_fragment
 @require_safe
 @for_viewers
 def catalogue(request: PageRequest) -> HttpResponse:
-    """The table, searched and filtered by GET parameters; htmx gets the table alone."""
+    """The table, searched and filtered by GET parameters, and removed configs below; htmx gets these alone."""
     page = catalogue_page(CatalogueQuery.from_params(request.GET))
     template = "catalogue_table.html" if wants_fragment(request) else "catalogue.html"
-    return render(request, f"deployments/{template}", {"page": page, "address": request.get_full_path()})
+    context = {"page": page, "removed": removed_configs(), "address": request.get_full_path()}
+    return render(request, f"deployments/{template}", context)
 
 
 @require_safe

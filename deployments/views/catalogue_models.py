@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from deployments.actors import EDIT_CATALOGUE, Actor, explain_missing
 from deployments.exceptions import InvalidInputError
 from deployments.forms import ModelForm
-from deployments.selectors_catalogue import model_rows, removed_configs
+from deployments.selectors_catalogue import model_rows
 from deployments.services.catalogue_models import (
     ModelValues,
     create_model,
@@ -30,11 +30,10 @@ from .fragments import PageRequest, for_viewers, wants_fragment
 @require_safe
 @for_viewers
 def model_list(request: PageRequest) -> HttpResponse:
-    """Every model with its configs, and the configs that were removed."""
+    """Every model with its configs."""
     actor = Actor.person(request.user)
     context = {
         "rows": model_rows(),
-        "removed": removed_configs(),
         "why_not": "" if actor.may(EDIT_CATALOGUE) else explain_missing(EDIT_CATALOGUE),
     }
     template = "model_table.html" if wants_fragment(request) else "model_list.html"

@@ -47,13 +47,20 @@ def list_row(request: PageRequest, deployment_id: int) -> HttpResponse:
 @require_safe
 @for_viewers
 def detail(request: PageRequest, deployment_id: int) -> HttpResponse:
-    """One run. ``?part=head`` and ``?part=tab`` are the parts that refresh by themselves."""
+    """One run. ``?part=`` is head, tab or asking: the parts that refresh by themselves."""
     deployment = find_deployment(deployment_id)
     part = request.GET.get("part") if wants_fragment(request) else None
     if part == "head":
         return render(request, "deployments/detail_head.html", head_context(deployment))
-    context = {**head_context(deployment), **_tab_context(request, deployment)}
+    if part == "asking":
+        return render(request, "deployments/detail_asking.html", _asking_context(deployment))
+    context = {**head_context(deployment), **_tab_context(request, deployment), **_asking_context(deployment)}
     return render(request, "deployments/detail_tab.html" if part == "tab" else "deployments/detail.html", context)
+
+
+def _asking_context(deployment: Deployment) -> dict[str, Any]:
+    spec = deployment.serving_spec()
+    return {"deployment": deployment, "spec": spec, "snippets": snippets_for(spec.config, spec.protocol)}
 
 
 def _tab_context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
@@ -66,7 +73,6 @@ def _tab_context(request: PageRequest, deployment: Deployment) -> dict[str, Any]
         "attempt_chosen": attempt.isdecimal(),
         "spec": spec,
         "differs": spec.digest != deployment.config.serving_spec().digest,
-        "snippets": snippets_for(spec.config, spec.protocol),
     }
 
 

@@ -159,6 +159,13 @@ def test_htmx_gets_the_list_or_a_notice_alone(admin: User) -> None:
     assert "data-notice" in refused.content.decode()
 
 
+def test_opening_the_address_that_makes_keys_leads_to_the_page_of_keys(admin: User) -> None:
+    client = signed_in(admin)
+    answer = client.get(reverse("playground:key_create"))
+    assert (answer.status_code, answer["Location"]) == (302, KEYS)
+    assert client.put(reverse("playground:key_create")).status_code == 405
+
+
 def test_revoking_on_the_page(admin: User) -> None:
     key = create_key("app", actor=CLI).key
     client = signed_in(admin)

@@ -104,6 +104,14 @@ def test_a_config_that_is_not_running_says_where_to_start_it(operator: User) -> 
     assert reverse("deployments:config", args=["tiny"]) in shown
 
 
+def test_a_config_that_was_stopped_says_so_and_where_to_start_it(operator: User) -> None:
+    a_run(a_config("tiny"), Phase.STOPPED)
+    shown = page(operator, "?config=tiny")
+    assert 'data-phase="stopped"' in shown
+    assert "never run" not in shown
+    assert reverse("deployments:config", args=["tiny"]) in shown
+
+
 def test_a_config_on_its_way_shows_its_state(operator: User) -> None:
     run = a_run(a_config("tiny"), Phase.LOADING)
     shown = page(operator, "?config=tiny")
