@@ -19,10 +19,15 @@ from deployments.models import Config
 ADMIN_NAME = "admin"
 
 
+def missing_migrations() -> bool:
+    """Whether the schema is behind. Raises DatabaseError when the database is away."""
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
 def migrate() -> bool:
     """Bring the schema up to date; returns whether there was anything to do. Makes the role groups."""
-    executor = MigrationExecutor(connection)
-    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+    if not missing_migrations():
         return False
     call_command("migrate", verbosity=0, interactive=False)
     return True

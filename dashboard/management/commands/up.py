@@ -28,6 +28,7 @@ from dashboard.settings import ENVIRONMENT, broker_url
 from dashboard.supervisor import Supervisor
 from deployments.actors import Actor
 from deployments.exceptions import BerthError
+from deployments.lifecycle.sweep import HEARTBEAT_KEY
 from deployments.redis import RedisError, client
 from deployments.selectors import live_deployments
 from deployments.services.lifecycle import stop_deployment
@@ -62,12 +63,17 @@ class Command(BaseCommand):
         redis_url = self._start_redis(supervisor, undo) if ENVIRONMENT.embedded_redis else ENVIRONMENT.redis_url
         undo.callback(supervisor.stop)
         _await_redis(supervisor, redis_url)
-        self._install()
-        connections.close_all()
+        # Redis may remember what the last run's processes said.
+        client().delete(HEARTBEAT_KEY, f"berth:agent:{settings.BERTH_NODE_NAME}")
         if not ENVIRONMENT.gateway_url_given:
             self._point_to_gateway(undo)
+        # With the schema in place nobody has to wait for the catalogue: the processes load beside it.
+        if not self._schema_is_current():
+            self._install()
         for spec in berth_processes(ENVIRONMENT, redis_url=redis_url, node=settings.BERTH_NODE_NAME):
             supervisor.start(spec)
+        self._install()
+        connections.close_all()
         self._await_ready(supervisor)
         self.stdout.write(f"Berth is ready at {settings.BERTH_PUBLIC_URL}")
 
@@ -93,6 +99,12 @@ class Command(BaseCommand):
         client.cache_clear()
         supervisor.start(embedded_redis(folder / "redis.sock", settings.BERTH_DATA_DIR / "redis"))
         return url
+
+    def _schema_is_current(self) -> bool:
+        try:
+            return not installing.missing_migrations()
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used ({str(error).strip()}): check DATABASE_URL.") from None
 
     def _install(self) -> None:
         try:
