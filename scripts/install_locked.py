@@ -70,7 +70,8 @@ def install(lock: Path, *, exact: bool, target: Path | None) -> int:
     uv = uv_command(pip)
     if uv is not None:
         verb = ["sync"] if exact else ["install", "-r"]
-        command = [*uv, "pip", *verb, str(lock), "--python", sys.executable, *options]
+        # Compiled now, as pip does: where PYTHONDONTWRITEBYTECODE is set, each start would compile anew for seconds.
+        command = [*uv, "pip", *verb, str(lock), "--python", sys.executable, "--compile-bytecode", *options]
         if subprocess.run(command, check=False, env=uv_environment(pip)).returncode == 0:
             return 0
         print("uv could not install the packages; trying again with pip.", file=sys.stderr)
