@@ -109,7 +109,7 @@ class Tree:
 
     def mark(self, config: str) -> str:
         """What the process list shows for a config of this tree."""
-        return f"{self.folder.name}:{config}"
+        return f"{self.socket.parent.name}:{config}"  # unlike the folder's name, no other test's
 
     @property
     def environment(self) -> dict[str, str]:
