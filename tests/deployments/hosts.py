@@ -205,6 +205,9 @@ def database_of_threads(folder: Path) -> Iterator[None]:
     connection.ensure_connection()
     with contextlib.closing(sqlite3.connect(path)) as copy:
         connection.connection.backup(copy)
+        # As a database in use is. Were the threads the first to ask for it, one of 16 times one would be refused at
+        # once: SQLite does not wait for the lock that the change of mode needs.
+        copy.execute("PRAGMA journal_mode=WAL")
     in_memory, connection.connection = connection.connection, None
     connection.settings_dict["NAME"] = connections.settings["default"]["NAME"] = path
     try:
