@@ -19,6 +19,7 @@ from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
 from deployments.lifecycle.survey import FRESH
 from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
+from deployments.redis_keys import agent_heartbeat
 from deployments.runtimes import available_runtimes, runtime_named
 from deployments.runtimes.base import RunState
 
@@ -90,7 +91,7 @@ class Agent:
         """Say in the database and in Redis that this node lives and what it can run."""
         runtimes = sorted(available_runtimes())
         Node.objects.update_or_create(name=self.node, defaults={"runtimes": runtimes, "heartbeat_at": Now()})
-        client().set(f"berth:agent:{self.node}", json.dumps({"at": time.time(), "runtimes": runtimes}), ex=30)
+        client().set(agent_heartbeat(self.node), json.dumps({"at": time.time(), "runtimes": runtimes}), ex=30)
 
     def refresh(self) -> None:
         """Read which deployments may hold a run here. One query."""

@@ -97,7 +97,7 @@ def read_environment() -> Environment:
     gateway_port = gateway_port or port + 1
     if gateway_port == port:
         raise SettingsError(f"BERTH_GATEWAY_PORT is {gateway_port}, which is BERTH_PORT too: choose another port.")
-    browser_host = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
+    browser_host = reachable_host(host)
     return Environment(
         host=host,
         port=port,
@@ -118,6 +118,11 @@ def read_environment() -> Environment:
         database=_database(database_url, data_dir),
         secrets={name: value for name, value in secrets.items() if value},
     )
+
+
+def reachable_host(listens_on: str) -> str:
+    """Where a server that listens on this address, perhaps on all, is asked from this host."""
+    return "127.0.0.1" if listens_on in {"0.0.0.0", "::", ""} else listens_on  # noqa: S104 - compared, not bound
 
 
 def redis_url_file(data_dir: Path) -> Path:

@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from deployments.redis import RedisError, client
+from deployments.redis_keys import SWEEP_HEARTBEAT, agent_heartbeat
 
 logger = logging.getLogger(__name__)
 #: A heartbeat older than this, in seconds, counts as silence.
@@ -43,8 +44,8 @@ def missing_parts() -> dict[str, str]:
     checks: dict[str, Callable[[], str]] = {
         "database": _database,
         "redis": _redis,
-        "worker": lambda: _heartbeat("berth:sweep", "The worker has not swept"),
-        "agent": lambda: _heartbeat(f"berth:agent:{settings.BERTH_NODE_NAME}", "The agent has not reported"),
+        "worker": lambda: _heartbeat(SWEEP_HEARTBEAT, "The worker has not swept"),
+        "agent": lambda: _heartbeat(agent_heartbeat(settings.BERTH_NODE_NAME), "The agent has not reported"),
     }
     return {name: problem for name, check in checks.items() if (problem := check())}
 

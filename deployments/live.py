@@ -7,13 +7,12 @@ import json
 import logging
 
 from .redis import RedisError, client
+from .redis_keys import ROUTES, ROUTES_CHANGED
 from .selectors import ready_endpoints
 
 logger = logging.getLogger(__name__)
 
 LIVE_CHANNEL = "berth:live"
-ROUTES_KEY = "berth:routes"
-ROUTES_CHANNEL = "berth:routes:changed"
 
 
 def publish_change(deployment_id: int, config: str) -> None:
@@ -33,12 +32,12 @@ def publish_routes() -> bool:
     try:
         with client().lock("berth:routes:lock", timeout=5, blocking_timeout=5):
             routes = [dataclasses.asdict(endpoint) for endpoint in ready_endpoints()]
-            version, before = _parsed(client().get(ROUTES_KEY))
+            version, before = _parsed(client().get(ROUTES))
             if before == routes:
                 return False
             version += 1
-            client().set(ROUTES_KEY, json.dumps({"version": version, "routes": routes}))
-            client().publish(ROUTES_CHANNEL, str(version))
+            client().set(ROUTES, json.dumps({"version": version, "routes": routes}))
+            client().publish(ROUTES_CHANGED, str(version))
             return True
     except RedisError as error:
         logger.warning("The gateways were not told of new routes: %s", error)

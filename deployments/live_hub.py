@@ -14,14 +14,13 @@ from typing import Any
 
 from .live import LIVE_CHANNEL
 from .redis import RedisError, async_client
+from .redis_keys import AGENT_HEARTBEATS, SWEEP_HEARTBEAT
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 2.0
 QUEUE_MESSAGES = 64
 RETRY_S = (0.5, 1.0, 2.0, 5.0)
-AGENT_KEYS = "berth:agent:*"
-SWEEP_KEY = "berth:sweep"
 #: A node that has been silent for longer is no longer counted: it was taken out of service.
 FORGET_NODE_AFTER_S = 600.0
 RELOAD = json.dumps({"type": "reload"})
@@ -139,8 +138,8 @@ class LiveHub:
         await asyncio.sleep(seconds)
 
     async def _read_heartbeats(self, redis: Any) -> None:
-        keys = [key async for key in redis.scan_iter(AGENT_KEYS, count=100)]
-        values = await redis.mget([SWEEP_KEY, *keys])
+        keys = [key async for key in redis.scan_iter(AGENT_HEARTBEATS, count=100)]
+        values = await redis.mget([SWEEP_HEARTBEAT, *keys])
         times = [json.loads(value)["at"] if value else None for value in values]
         self._sweep = times[0] or self._sweep
         self._agents.update((key, at) for key, at in zip(keys, times[1:], strict=True) if at)

@@ -33,7 +33,7 @@ class CataloguePage:
 
 
 def catalogue_page(query: CatalogueQuery) -> CataloguePage:
-    """The catalogue as asked for: two queries."""
+    """The catalogue as asked for: three queries."""
     rows = catalogue_rows()
     shown = [row for row in rows if query.matches(row)]
     return CataloguePage(rows=shown, total=len(rows), facets=facets_of(rows, query), query=query)

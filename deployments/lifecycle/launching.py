@@ -10,8 +10,7 @@ from deployments.engines import engine_named
 from deployments.exceptions import LaunchError
 from deployments.models import Deployment
 from deployments.runtimes.base import RunSpec
-
-REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+from deployments.secret_references import REFERENCE
 
 
 def run_spec(deployment: Deployment) -> RunSpec:

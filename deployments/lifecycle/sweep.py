@@ -17,6 +17,7 @@ from deployments.hints import hint_reconcile
 from deployments.live import publish_routes
 from deployments.models import Deployment
 from deployments.redis import RedisError, client
+from deployments.redis_keys import SWEEP_HEARTBEAT
 from deployments.runtimes import available_runtimes, runtime_named
 from deployments.runtimes.base import RunState, Runtime
 
@@ -24,7 +25,6 @@ from .phases import ENDED
 from .survey import FRESH
 
 logger = logging.getLogger(__name__)
-HEARTBEAT_KEY = "berth:sweep"
 #: See Deployment.run_name.
 RUN_NAME = re.compile(r"berth-[0-9a-f]+-(\d+)-\d+")
 
@@ -36,7 +36,7 @@ def sweep_all() -> None:
     end_strays()
     publish_routes()
     try:
-        client().set(HEARTBEAT_KEY, json.dumps({"at": time.time()}), ex=30)
+        client().set(SWEEP_HEARTBEAT, json.dumps({"at": time.time()}), ex=30)
     except RedisError as error:
         logger.warning("The sweep could not report: %s", error)
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from deployments.actors import EDIT_CATALOGUE, Actor
+from deployments.actors import Actor
 from deployments.config_agreement import agreement_warnings
 from deployments.config_items import Problem
 from deployments.config_values import ConfigValues, field_label
@@ -38,7 +38,7 @@ from deployments.services.catalogue import (
     save_config,
 )
 
-from .fragments import PageRequest, for_viewers, wants_fragment
+from .fragments import PageRequest, editor_of, for_viewers, wants_fragment
 
 
 class SeeOther(HttpResponseRedirect):
@@ -70,7 +70,7 @@ def config_page(request: PageRequest, name: str) -> HttpResponse:
 @for_viewers
 def config_new(request: PageRequest) -> HttpResponse:
     """An empty form; saving it makes the config's first revision."""
-    actor = _editor(request)
+    actor = editor_of(request)
     initial = {"model": request.GET.get("model", ""), **NEW_CONFIG}
     return _create(request, actor, initial=initial, context={})
 
@@ -79,7 +79,7 @@ def config_new(request: PageRequest) -> HttpResponse:
 @for_viewers
 def config_copy(request: PageRequest, name: str) -> HttpResponse:
     """The form filled with another config's values; saving it makes a config of its own."""
-    actor = _editor(request)
+    actor = editor_of(request)
     source = find_any_config(name)
     initial = {**ConfigForm.initial_of(ConfigValues.of(source)), "name": f"{source.name}-copy"}
     return _create(request, actor, initial=initial, context={"source": source})
@@ -112,7 +112,7 @@ def _create(request: PageRequest, actor: Actor, *, initial: dict[str, Any], cont
 @for_viewers
 def config_edit(request: PageRequest, name: str) -> HttpResponse:
     """The form; what was typed comes back whenever it cannot be saved."""
-    actor = _editor(request)
+    actor = editor_of(request)
     config = find_any_config(name)
     context: dict[str, Any] = {"config": config}
     initial = {**ConfigForm.initial_of(ConfigValues.of(config)), "base_revision": config.revision}
@@ -172,7 +172,7 @@ def _show_form(request: PageRequest, form: ConfigForm, context: dict[str, Any], 
 @for_viewers
 def config_preview(request: PageRequest) -> HttpResponse:
     """What the typed values would run and change, or what is still wrong with them. Saves nothing."""
-    _editor(request)
+    editor_of(request)
     name = request.POST.get("editing", "")
     config = find_any_config(name) if name else None
     form = ConfigForm(request.POST, models=model_names(), fixed_name=name)
@@ -223,7 +223,7 @@ def _engine_defaults() -> dict[str, dict[str, Any]]:
 @for_viewers
 def config_delete(request: PageRequest, name: str) -> HttpResponse:
     """Asks first, naming what is lost and what is kept; refused with a sentence while it is in use."""
-    actor = _editor(request)
+    actor = editor_of(request)
     config = find_any_config(name)
     refusal = ""
     if request.method == "POST":
@@ -245,16 +245,9 @@ def config_delete(request: PageRequest, name: str) -> HttpResponse:
 @for_viewers
 def config_restore(request: PageRequest, name: str) -> HttpResponse:
     """Bring a removed config back."""
-    if restore_config(name, actor=_editor(request)):
+    if restore_config(name, actor=editor_of(request)):
         messages.success(request, _("“%(name)s” is in the catalogue again.") % {"name": name})
     return SeeOther(reverse("deployments:config", args=[name]))
-
-
-def _editor(request: PageRequest) -> Actor:
-    """The person, who must be an editor to see these pages too. Raises NotAllowedError."""
-    actor = Actor.person(request.user)
-    actor.require(EDIT_CATALOGUE)
-    return actor
 
 
 def _with_label(problem: Problem) -> str:

@@ -24,7 +24,7 @@ from deployments.services.catalogue_models import (
 )
 
 from .catalogue_editor import SeeOther
-from .fragments import PageRequest, for_viewers, wants_fragment
+from .fragments import PageRequest, editor_of, for_viewers, wants_fragment
 
 
 @require_safe
@@ -44,7 +44,7 @@ def model_list(request: PageRequest) -> HttpResponse:
 @for_viewers
 def model_new(request: PageRequest) -> HttpResponse:
     """A form for a new model."""
-    actor = _editor(request)
+    actor = editor_of(request)
     form = ModelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -61,7 +61,7 @@ def model_new(request: PageRequest) -> HttpResponse:
 @for_viewers
 def model_edit(request: PageRequest, name: str) -> HttpResponse:
     """The form of a model."""
-    actor = _editor(request)
+    actor = editor_of(request)
     model = find_model(name)
     initial = asdict(ModelValues(**{field.name: getattr(model, field.name) for field in fields(ModelValues)}))
     form = ModelForm(request.POST or None, initial=initial, fixed_name=name)
@@ -82,13 +82,6 @@ def model_edit(request: PageRequest, name: str) -> HttpResponse:
 @for_viewers
 def model_delete(request: PageRequest, name: str) -> HttpResponse:
     """Delete a model that no config serves."""
-    delete_model(name, actor=_editor(request))
+    delete_model(name, actor=editor_of(request))
     messages.success(request, _("Deleted the model “%(name)s”.") % {"name": name})
     return SeeOther(reverse("deployments:model_list"))
-
-
-def _editor(request: PageRequest) -> Actor:
-    """The person, who must be an editor to see these pages too. Raises NotAllowedError."""
-    actor = Actor.person(request.user)
-    actor.require(EDIT_CATALOGUE)
-    return actor

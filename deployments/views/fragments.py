@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django_htmx.http import trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
-from deployments.actors import Actor
+from deployments.actors import EDIT_CATALOGUE, Actor
 from deployments.models import Deployment
 from deployments.presentation.timeline import time_to_ready, way_of
 from deployments.selectors_pages import catalogue_row, run_history
@@ -40,6 +40,13 @@ def for_viewers(
         return view(request, *args, **kwargs)
 
     return checked
+
+
+def editor_of(request: PageRequest) -> Actor:
+    """The person, who must be an editor to see the editor's pages too. Raises NotAllowedError."""
+    actor = Actor.person(request.user)
+    actor.require(EDIT_CATALOGUE)
+    return actor
 
 
 def wants_fragment(request: PageRequest) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from deployments.redis import RedisError
+from deployments.redis_keys import KEYS_CHANGED, ROUTES, ROUTES_CHANGED
 
 from .routing import RoutingTable
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROUTES: Final = "berth:routes"
-ROUTES_CHANGED: Final = "berth:routes:changed"
-KEYS_CHANGED: Final = "berth:keys:changed"
 #: Published changes may be lost; the table is read again this often, in seconds.
 REREAD_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 5.0

@@ -19,11 +19,11 @@ from deployments.actors import MANAGE_KEYS, Actor
 from deployments.audit import record_audit
 from deployments.exceptions import InvalidInputError, NotFoundError
 from deployments.redis import RedisError, client
+from deployments.redis_keys import KEYS_CHANGED
 from playground.models import GatewayKey
 
 logger = logging.getLogger(__name__)
 
-KEYS_CHANGED: Final = "berth:keys:changed"
 LONGEST_DAYS: Final = 3650
 #: ``last_used_at`` is written at most this often for a key.
 LAST_USE_STEP: Final = timedelta(minutes=10)

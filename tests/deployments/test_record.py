@@ -13,8 +13,9 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from deployments.lifecycle.claims import take_claim
 from deployments.lifecycle.phases import TRANSITIONS, Phase
 from deployments.lifecycle.record import LostClaimError, move, note
-from deployments.live import LIVE_CHANNEL, ROUTES_KEY
+from deployments.live import LIVE_CHANNEL
 from deployments.models import Deployment
+from deployments.redis_keys import ROUTES
 from tests.deployments.editing import make_config, make_run
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +37,7 @@ class Ear:
         return found
 
     def routed(self) -> list[str] | None:
-        held = self.server.get(ROUTES_KEY)
+        held = self.server.get(ROUTES)
         return [route["config"] for route in json.loads(held)["routes"]] if isinstance(held, bytes) else None
 
 

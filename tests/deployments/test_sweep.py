@@ -17,8 +17,9 @@ from deployments import live
 from deployments.exceptions import RuntimeFaultError
 from deployments.lifecycle import sweep
 from deployments.lifecycle.phases import Desired, Phase
-from deployments.live import ROUTES_KEY, publish_routes
+from deployments.live import publish_routes
 from deployments.models import Deployment, Node
+from deployments.redis_keys import ROUTES, ROUTES_CHANGED
 from deployments.runtimes import use_runtime
 from deployments.runtimes.base import RunSpec, RunState
 from deployments.tasks import sweep as sweep_task
@@ -55,7 +56,7 @@ def launched(runtime: FakeRuntime, name: str, **script: bool) -> str:
 
 
 def table(server: redis.Redis) -> dict[str, object]:
-    held = server.get(ROUTES_KEY)
+    held = server.get(ROUTES)
     assert isinstance(held, bytes)
     found: dict[str, object] = json.loads(held)
     return found
@@ -152,9 +153,9 @@ def test_routes_that_redis_lost_are_written_again(redis_server: redis.Redis, dam
     run("one", Phase.READY, endpoint="http://127.0.0.1:9")
     publish_routes()
     whole = table(redis_server)["routes"]
-    redis_server.delete(ROUTES_KEY)
+    redis_server.delete(ROUTES)
     if damage is not None:
-        redis_server.set(ROUTES_KEY, damage)
+        redis_server.set(ROUTES, damage)
     sweep_task()
     assert table(redis_server)["routes"] == whole
     assert publish_routes() is False, "nothing is written that has not changed"
@@ -165,7 +166,7 @@ def test_a_new_table_has_a_higher_version_and_wakes_the_gateways(redis_server: r
     assert publish_routes() is True
     first = table(redis_server)
     pubsub = redis_server.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-    pubsub.subscribe(live.ROUTES_CHANNEL)
+    pubsub.subscribe(ROUTES_CHANGED)
     pubsub.get_message(timeout=5)
     Deployment.objects.filter(pk=deployment.pk).update(phase=Phase.STOPPING, desired=Desired.STOPPED)
     assert publish_routes() is True

@@ -22,14 +22,14 @@ from django.db import DatabaseError, connections
 
 from dashboard import installing
 from dashboard.children import berth_processes, embedded_redis
-from dashboard.environment import redis_url_file
+from dashboard.environment import reachable_host, redis_url_file
 from dashboard.health import missing_parts
 from dashboard.settings import ENVIRONMENT, broker_url
 from dashboard.supervisor import Supervisor
 from deployments.actors import Actor
 from deployments.exceptions import BerthError
-from deployments.lifecycle.sweep import HEARTBEAT_KEY
 from deployments.redis import RedisError, client
+from deployments.redis_keys import SWEEP_HEARTBEAT, agent_heartbeat
 from deployments.selectors import live_deployments
 from deployments.services.lifecycle import stop_deployment
 
@@ -64,15 +64,17 @@ class Command(BaseCommand):
         undo.callback(supervisor.stop)
         _await_redis(supervisor, redis_url)
         # Redis may remember what the last run's processes said.
-        client().delete(HEARTBEAT_KEY, f"berth:agent:{settings.BERTH_NODE_NAME}")
+        client().delete(SWEEP_HEARTBEAT, agent_heartbeat(settings.BERTH_NODE_NAME))
         if not ENVIRONMENT.gateway_url_given:
             self._point_to_gateway(undo)
         # With the schema in place nobody has to wait for the catalogue: the processes load beside it.
-        if not self._schema_is_current():
+        was_installed = self._schema_is_current()
+        if not was_installed:
             self._install()
         for spec in berth_processes(ENVIRONMENT, redis_url=redis_url, node=settings.BERTH_NODE_NAME):
             supervisor.start(spec)
-        self._install()
+        if was_installed:
+            self._install()
         connections.close_all()
         self._await_ready(supervisor)
         self.stdout.write(f"Berth is ready at {settings.BERTH_PUBLIC_URL}")
@@ -155,14 +157,10 @@ def _interrupt(*_: object) -> None:
 def _missing() -> dict[str, str]:
     for name, port in (("web", settings.BERTH_PORT), ("gateway", settings.BERTH_GATEWAY_PORT)):
         try:
-            httpx.get(f"http://{_connectable()}:{port}/healthz", timeout=2).raise_for_status()
+            httpx.get(f"http://{reachable_host(settings.BERTH_HOST)}:{port}/healthz", timeout=2).raise_for_status()
         except httpx.HTTPError as error:
             return {name: f"The {name} does not answer on port {port}: {error}"}
     return missing_parts()
-
-
-def _connectable() -> str:
-    return "127.0.0.1" if settings.BERTH_HOST in {"0.0.0.0", "::"} else settings.BERTH_HOST  # noqa: S104 - compared
 
 
 def _await_redis(supervisor: Supervisor, url: str) -> None:
@@ -207,7 +205,7 @@ def _require_free_ports() -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((_connectable(), port))
+                probe.bind((reachable_host(settings.BERTH_HOST), port))
             except OSError as error:
                 raise CommandError(
                     f"Port {port} cannot be used ({error.strerror}): "

@@ -1,0 +1,20 @@
+"""Names in Redis that more than one process writes or reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Written by each sweep, which proves beat, worker and Redis: JSON ``{"at": epoch seconds}``.
+SWEEP_HEARTBEAT: Final = "berth:sweep"
+#: Matches what :func:`agent_heartbeat` gives for every node.
+AGENT_HEARTBEATS: Final = "berth:agent:*"
+#: The routing table, JSON ``{"version": n, "routes": […]}``, and the channel that tells its new version.
+ROUTES: Final = "berth:routes"
+ROUTES_CHANGED: Final = "berth:routes:changed"
+#: The channel that tells gateways of a made or revoked key.
+KEYS_CHANGED: Final = "berth:keys:changed"
+
+
+def agent_heartbeat(node: str) -> str:
+    """Written by the agent of ``node``: JSON ``{"at": epoch seconds, …}``."""
+    return AGENT_HEARTBEATS.replace("*", node)
