@@ -46,6 +46,9 @@ else:
 class ConfigAdminForm(ConfigModelForm):
     """The admin's form of a config: checked by the same rules as catalogue files and our own editor."""
 
+    entrypoint = ItemsField(
+        required=False, help_text=gettext_lazy("Only to run another command than the image's own: one part a line.")
+    )
     arguments = ItemsField(required=False, help_text=gettext_lazy("One argument a line, without quotes."))
     environment = EnvironmentField(required=False, help_text=gettext_lazy("One NAME=value a line."))
     volumes = ItemsField(required=False, help_text=gettext_lazy("One name:/path a line."))
@@ -60,7 +63,7 @@ class ConfigAdminForm(ConfigModelForm):
         super().__init__(*args, **kwargs)
         self.checked: Checked | None = None
         self.fields["base_revision"].initial = self.instance.revision
-        for name in ("arguments", "environment", "volumes"):
+        for name in ("entrypoint", "arguments", "environment", "volumes"):
             if name in self.fields:
                 self.fields[name].label = field_label(name)
 

@@ -26,11 +26,12 @@ from .exceptions import InvalidInputError, LaunchError, NotFoundError
 from .models.catalogue import RuntimeName
 
 _INTEGERS = frozenset(
-    {"port", "gpus", "context_tokens", "load_timeout_s", "grace_s", "max_attempts"},
+    {"port", "gpus", "context_tokens", "load_timeout_s", "grace_s", "max_attempts", "concurrent_requests"},
 )
 _NUMBERS = frozenset({"memory_gib", "weights_gb"})
 _NULLABLE = frozenset({"context_tokens", "weights_gb"})
-_LISTS = frozenset({"arguments", "volumes"})
+_FLAGS = frozenset({"gated", "restart_unhealthy"})
+_LISTS = frozenset({"entrypoint", "arguments", "volumes"})
 #: registry/repository:tag@digest, as containers name images; the repository is in lower case.
 _CONTAINER_IMAGE = re.compile(
     r"(?:(?:localhost|[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+|[a-zA-Z0-9-]+(?=:\d))(?::\d+)?/)?"
@@ -98,7 +99,7 @@ def _clean(name: str, value: Any) -> Any:
         return _clean_environment(value)
     if name in _INTEGERS | _NUMBERS:
         value = _clean_number(value, whole=name in _INTEGERS)
-    elif name == "gated":
+    elif name in _FLAGS:
         if not isinstance(value, bool):
             raise ValidationError(_("Write true or false."))
     elif not isinstance(value, str):

@@ -29,6 +29,7 @@ class ConfigValues:
     runtime: str = "docker"
     image: str
     served_name: str
+    entrypoint: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class ConfigValues:
     memory_gib: float = 0.0
     shared_memory: str = ""
     context_tokens: int | None = None
+    concurrent_requests: int = 1
     weights_repository: str = ""
     quantisation: str = ""
     weights_gb: float | None = None
@@ -48,10 +50,12 @@ class ConfigValues:
     load_timeout_s: int = 900
     grace_s: int = 20
     max_attempts: int = 3
+    restart_unhealthy: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, as ConfigRevision.values keeps it; :meth:`from_json` is its inverse."""
         data = dataclasses.asdict(self)
+        data["entrypoint"] = list(self.entrypoint)
         data["arguments"] = list(self.arguments)
         data["environment"] = dict(self.environment)
         data["volumes"] = list(self.volumes)
@@ -61,6 +65,7 @@ class ConfigValues:
     def from_json(cls, data: Mapping[str, Any]) -> ConfigValues:
         """Rebuild from :meth:`to_json`; unknown keys of newer versions are ignored."""
         kept = {key: value for key, value in data.items() if key in FIELD_NAMES}
+        kept["entrypoint"] = tuple(kept.get("entrypoint", ()))
         kept["arguments"] = tuple(kept.get("arguments", ()))
         kept["environment"] = tuple(sorted(dict(kept.get("environment", {})).items()))
         kept["volumes"] = tuple(kept.get("volumes", ()))
@@ -102,6 +107,7 @@ REQUIRED: frozenset[str] = frozenset(field.name for field in _FIELDS if field.de
 _SPEC_FIELDS: frozenset[str] = frozenset(field.name for field in dataclasses.fields(ServingSpec))
 _DEFAULTS: dict[str, Any] = {
     **{field.name: field.default for field in _FIELDS if field.name not in REQUIRED},
+    "entrypoint": [],
     "arguments": [],
     "environment": {},
     "volumes": [],

@@ -119,6 +119,11 @@ class ConfigForm(forms.Form):
     served_name = forms.CharField(
         widget=_text(code=True), help_text=gettext_lazy("The model name that the engine itself answers to.")
     )
+    entrypoint = ItemsField(
+        required=False,
+        widget=_text(2, code=True, wrap="off"),
+        help_text=gettext_lazy("Only to run another command than the image's own: one part a line."),
+    )
     arguments = ItemsField(
         required=False,
         widget=_text(12, code=True, wrap="off"),
@@ -141,6 +146,11 @@ class ConfigForm(forms.Form):
     load_timeout_s = forms.IntegerField(widget=_number(minimum="1"))
     grace_s = forms.IntegerField(widget=_number(maximum="600"))
     max_attempts = forms.IntegerField(widget=_number(minimum="1"))
+    restart_unhealthy = forms.BooleanField(
+        required=False,
+        widget=forms.CheckboxInput({"class": "form-check-input"}),
+        help_text=gettext_lazy("Otherwise it is only shown as unhealthy."),
+    )
     gpus = forms.IntegerField(widget=_number(maximum="64"), help_text=gettext_lazy("0 for none."))
     memory_gib = forms.FloatField(
         widget=_number(step="any"), help_text=gettext_lazy("Weights, KV cache and overhead, over all GPUs together.")
@@ -149,6 +159,9 @@ class ConfigForm(forms.Form):
         required=False, widget=_text(code=True), help_text=gettext_lazy("As in 16g; empty for the engine's default.")
     )
     context_tokens = forms.IntegerField(required=False, widget=_number())
+    concurrent_requests = forms.IntegerField(
+        widget=_number(minimum="1"), help_text=gettext_lazy("How many the memory estimate makes room for.")
+    )
     weights_repository = forms.CharField(required=False, widget=_text(code=True))
     quantisation = forms.CharField(required=False, widget=_text(code=True))
     weights_gb = forms.FloatField(required=False, widget=_number(step="any"))
@@ -221,12 +234,20 @@ class ConfigForm(forms.Form):
         """Key, title and fields of each part of the page."""
         for key, title, names in (
             ("identity", _("What it serves"), ("name", "model", "protocol", "served_name")),
-            ("run", _("What runs"), ("engine", "runtime", "image", "arguments", "environment", "volumes")),
-            ("gpu", _("What it needs"), ("gpus", "memory_gib", "context_tokens", "shared_memory")),
+            (
+                "run",
+                _("What runs"),
+                ("engine", "runtime", "image", "entrypoint", "arguments", "environment", "volumes"),
+            ),
+            (
+                "gpu",
+                _("What it needs"),
+                ("gpus", "memory_gib", "context_tokens", "concurrent_requests", "shared_memory"),
+            ),
             (
                 "ready",
                 _("When it is ready, and when it ends"),
-                ("port", "readiness_path", "load_timeout_s", "grace_s", "max_attempts"),
+                ("port", "readiness_path", "load_timeout_s", "grace_s", "max_attempts", "restart_unhealthy"),
             ),
             (
                 "weights",

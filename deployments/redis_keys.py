@@ -11,6 +11,8 @@ AGENT_HEARTBEATS: Final = "berth:agent:*"
 #: The routing table, JSON ``{"version": n, "routes": […]}``, and the channel that tells its new version.
 ROUTES: Final = "berth:routes"
 ROUTES_CHANGED: Final = "berth:routes:changed"
+#: Matches what :func:`gateway_state` gives for every gateway process; each lives 3 s unless renewed.
+GATEWAY_STATES: Final = "berth:gateway:*"
 #: The channel that tells gateways of a made or revoked key.
 KEYS_CHANGED: Final = "berth:keys:changed"
 
@@ -18,3 +20,13 @@ KEYS_CHANGED: Final = "berth:keys:changed"
 def agent_heartbeat(node: str) -> str:
     """Written by the agent of ``node``: JSON ``{"at": epoch seconds, …}``."""
     return AGENT_HEARTBEATS.replace("*", node)
+
+
+def gpu_reading(node: str) -> str:
+    """What the GPUs of ``node`` hold: see :class:`deployments.gpu_readings.NodeReading`."""
+    return f"berth:gpus:{node}"
+
+
+def gateway_state(process: str) -> str:
+    """Written by a gateway process while it lives: JSON ``{"version": n, "in_flight": {deployment: requests}}``."""
+    return GATEWAY_STATES.replace("*", process)

@@ -13,9 +13,9 @@ from typing import Any
 class ServingSpec:
     """Everything that decides what runs, from one revision of a config.
 
-    ``arguments`` is what follows the image's entry point (or the engine's command in the process
-    runtime); ``${NAME}`` in ``environment`` values is substituted from the host's secrets at launch, so
-    that no secret is stored here. ``volumes`` are ``name:/path`` pairs. ``image`` names a container image,
+    ``entrypoint`` replaces the image's own unless empty. ``arguments`` is what follows the entry point (or
+    the engine's command in the process runtime); ``${NAME}`` in ``environment`` values is substituted from the
+    host's secrets at launch, so that no secret is stored here. ``volumes`` are ``name:/path`` pairs. ``image`` names a container image,
     or a bundle of wheels for the process runtime.
     """
 
@@ -26,6 +26,7 @@ class ServingSpec:
     runtime: str
     image: str
     served_name: str
+    entrypoint: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
@@ -39,10 +40,12 @@ class ServingSpec:
     load_timeout_s: int = 600
     grace_s: int = 20
     max_attempts: int = 3
+    restart_unhealthy: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; :meth:`from_json` is its inverse."""
         data = dataclasses.asdict(self)
+        data["entrypoint"] = list(self.entrypoint)
         data["arguments"] = list(self.arguments)
         data["environment"] = dict(self.environment)
         data["volumes"] = list(self.volumes)
@@ -53,6 +56,7 @@ class ServingSpec:
         """Rebuild from :meth:`to_json`; unknown keys of newer versions are ignored."""
         known = {field.name for field in dataclasses.fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
+        kept["entrypoint"] = tuple(kept.get("entrypoint", ()))
         kept["arguments"] = tuple(kept.get("arguments", ()))
         kept["environment"] = tuple(sorted(dict(kept.get("environment", {})).items()))
         kept["volumes"] = tuple(kept.get("volumes", ()))

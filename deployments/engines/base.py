@@ -42,8 +42,11 @@ class Engine(Protocol):
         """The argv before the config's arguments in the process runtime. Raises LaunchError if it has none."""
         ...
 
-    def probe(self, endpoint: str, spec: ServingSpec, *, thorough: bool) -> ProbeResult:
-        """Ask the server; ``thorough`` means one real, tiny request. Never raises; at most 5 s (30 s thorough)."""
+    def probe(self, endpoint: str, spec: ServingSpec, *, thorough: bool, key: str = "") -> ProbeResult:
+        """Ask the server; ``thorough`` means one real, tiny request. Never raises; at most 5 s (30 s thorough).
+
+        ``key`` is the deployment's own, sent as a bearer token where the engine was given it.
+        """
         ...
 
     def load_progress(self, lines: Sequence[str]) -> Progress | None:

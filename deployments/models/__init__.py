@@ -2,6 +2,7 @@ from .audit import AuditEntry
 from .catalogue import CatalogueModel, Config, ConfigRevision
 from .deployment import Attempt, Deployment, DeploymentEvent
 from .fetch import Fetch
+from .gpu import Gpu, GpuLease
 from .node import Node
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "Deployment",
     "DeploymentEvent",
     "Fetch",
+    "Gpu",
+    "GpuLease",
     "Node",
 ]

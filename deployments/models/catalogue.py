@@ -37,6 +37,9 @@ class CatalogueModel(models.Model):
     description = models.CharField(_("description"), max_length=300, blank=True)
     parameters_b = models.FloatField(_("parameters, billions"), null=True, blank=True)
     native_context_tokens = models.PositiveIntegerField(_("native context, tokens"), null=True, blank=True)
+    layers = models.PositiveSmallIntegerField(_("layers"), null=True, blank=True)
+    kv_heads = models.PositiveSmallIntegerField(_("key-value heads"), null=True, blank=True)
+    head_dimension = models.PositiveSmallIntegerField(_("head dimension"), null=True, blank=True)
     vision = models.BooleanField(_("reads images"), default=False)
     catalogue_file = models.CharField(max_length=100, blank=True, editable=False)
 
@@ -61,6 +64,12 @@ class Config(models.Model):
     served_name = models.CharField(
         _("served name"), max_length=100, help_text=_("The model name that the engine itself answers to.")
     )
+    entrypoint = models.JSONField(
+        _("entry point"),
+        default=list,
+        blank=True,
+        help_text=_("Instead of the image's own; empty keeps that. Not for processes."),
+    )
     arguments = models.JSONField(_("arguments"), default=list, blank=True)
     environment = models.JSONField(_("environment"), default=dict, blank=True)
     volumes = models.JSONField(_("volumes"), default=list, blank=True)
@@ -75,6 +84,12 @@ class Config(models.Model):
         validators=[RegexValidator(r"^\d+[kmg]$", _("Write a number and k, m or g, as in 16g."))],
     )
     context_tokens = models.PositiveIntegerField(_("context, tokens"), null=True, blank=True)
+    concurrent_requests = models.PositiveIntegerField(
+        _("requests at full context"),
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many the memory estimate makes room for."),
+    )
     weights_repository = models.CharField(_("weights repository"), max_length=200, blank=True)
     quantisation = models.CharField(_("quantisation"), max_length=50, blank=True)
     weights_gb = models.FloatField(_("weights, GB"), null=True, blank=True)
@@ -87,6 +102,11 @@ class Config(models.Model):
     load_timeout_s = models.PositiveIntegerField(_("time to load, s"), default=900, validators=[MinValueValidator(1)])
     grace_s = models.PositiveIntegerField(_("grace time at stop, s"), default=20, validators=[MaxValueValidator(600)])
     max_attempts = models.PositiveSmallIntegerField(_("attempts"), default=3, validators=[MinValueValidator(1)])
+    restart_unhealthy = models.BooleanField(
+        _("restart when unhealthy"),
+        default=False,
+        help_text=_("Restart a run that runs but has not answered three times in a row."),
+    )
 
     revision = models.PositiveIntegerField(_("revision"), default=0, editable=False)
     catalogue_digest = models.CharField(
@@ -116,6 +136,7 @@ class Config(models.Model):
             runtime=self.runtime,
             image=self.image,
             served_name=self.served_name,
+            entrypoint=tuple(self.entrypoint),
             arguments=tuple(self.arguments),
             environment=tuple(sorted(self.environment.items())),
             volumes=tuple(self.volumes),
@@ -129,6 +150,7 @@ class Config(models.Model):
             load_timeout_s=self.load_timeout_s,
             grace_s=self.grace_s,
             max_attempts=self.max_attempts,
+            restart_unhealthy=self.restart_unhealthy,
         )
 
 

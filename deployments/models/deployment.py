@@ -29,11 +29,26 @@ class Deployment(models.Model):
     node = models.ForeignKey(
         Node, verbose_name=_("node"), null=True, on_delete=models.PROTECT, related_name="deployments"
     )
+    gpu_uuids = models.JSONField(_("GPUs"), default=list, help_text=_("UUIDs, as placed; kept after the end."))
+    pinned_node = models.ForeignKey(
+        Node, verbose_name=_("pinned node"), null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    pinned_gpus = models.JSONField(_("pinned GPUs"), default=list, help_text=_("UUIDs on the pinned node, or none."))
+    supersedes = models.OneToOneField(
+        "self",
+        verbose_name=_("replaces"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="superseded_by",
+        help_text=_("Stopped once this one is ready."),
+    )
 
     desired = models.CharField(_("desired"), max_length=10, choices=Desired, default=Desired.RUNNING)
     generation = models.PositiveIntegerField(_("generation"), default=1, help_text=_("Raised by Restart."))
     started_by = models.CharField(_("started by"), max_length=150)
     stopped_by = models.CharField(_("stopped by"), max_length=150, blank=True)
+
+    stop_now = models.BooleanField(_("without draining"), default=False, help_text=_("Somebody pressed Stop now."))
 
     phase = models.CharField(_("phase"), max_length=12, choices=Phase, default=Phase.QUEUED)
     phase_since = models.DateTimeField(_("in this phase since"))
@@ -46,6 +61,8 @@ class Deployment(models.Model):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     failed_probes = models.PositiveIntegerField(default=0)
     abort_reason = models.CharField(max_length=50, blank=True)
+    drained_at = models.DateTimeField(null=True, help_text=_("When no request was left, or the grace was over."))
+    run_cleared_at = models.DateTimeField(null=True, help_text=_("When nothing but GPU memory was left of the run."))
     signalled_at = models.DateTimeField(null=True)
     killed_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(_("ready at"), null=True)
@@ -121,6 +138,12 @@ class Attempt(models.Model):
     ended_at = models.DateTimeField(_("ended"), null=True)
     exit_code = models.IntegerField(
         _("exit code"), null=True, help_text=_("Negative: the signal that killed it, as in subprocess.")
+    )
+    out_of_memory = models.BooleanField(
+        _("out of memory"), default=False, help_text=_("The kernel killed it at its memory limit.")
+    )
+    peak_memory_bytes = models.PositiveBigIntegerField(
+        _("peak GPU memory, bytes"), null=True, help_text=_("Over all its GPUs, as observed; null when unknown.")
     )
     cause = models.CharField(_("cause"), max_length=50, blank=True)
     cause_params = models.JSONField(default=dict)

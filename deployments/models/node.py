@@ -11,6 +11,20 @@ class Node(models.Model):
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     runtimes = models.JSONField(_("runtimes"), default=list, help_text=_("Names of the runtimes it offers."))
+    address = models.CharField(
+        _("private address"),
+        max_length=100,
+        blank=True,
+        help_text=_("Where its models are reached from other nodes; empty when they are reached on the node itself."),
+    )
+    facts = models.JSONField(
+        _("facts"), default=dict, help_text=_("What its agent found: versions, memory, disk. For people to read.")
+    )
+    maintenance_since = models.DateTimeField(
+        _("in maintenance since"), null=True, help_text=_("It keeps what runs and takes nothing new.")
+    )
+    maintenance_by = models.CharField(_("put into maintenance by"), max_length=150, blank=True)
+    maintenance_note = models.CharField(_("reason for the maintenance"), max_length=200, blank=True)
     heartbeat_at = models.DateTimeField(_("last heartbeat"), null=True)
     created_at = models.DateTimeField(_("joined"), auto_now_add=True)
 

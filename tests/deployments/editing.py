@@ -79,7 +79,13 @@ def typed(**changes: Any) -> dict[str, Any]:
     """What a browser posts for the small config, with some fields typed differently."""
     lines = {key: "\r\n".join(VALID[key]) for key in ("arguments", "volumes")}
     environment = "\r\n".join(f"{name}={value}" for name, value in VALID["environment"].items())
-    defaults = {"runtime": "docker", "load_timeout_s": "900", "grace_s": "20", "max_attempts": "3"}
+    defaults = {
+        "runtime": "docker",
+        "load_timeout_s": "900",
+        "grace_s": "20",
+        "max_attempts": "3",
+        "concurrent_requests": "1",
+    }
     return {**VALID, **lines, "environment": environment, **defaults, **changes}
 
 
