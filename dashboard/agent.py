@@ -20,7 +20,7 @@ from deployments.lifecycle.survey import FRESH
 from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
 from deployments.redis_keys import agent_heartbeat
-from deployments.runtimes import available_runtimes, runtime_named
+from deployments.runtimes import offered_runtimes, runtime_named
 from deployments.runtimes.base import RunState
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Agent:
 
     def heartbeat(self) -> None:
         """Say in the database and in Redis that this node lives and what it can run."""
-        runtimes = sorted(available_runtimes())
+        runtimes = sorted(offered_runtimes())
         Node.objects.update_or_create(name=self.node, defaults={"runtimes": runtimes, "heartbeat_at": Now()})
         client().set(agent_heartbeat(self.node), json.dumps({"at": time.time(), "runtimes": runtimes}), ex=30)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,8 +34,13 @@ DOCUMENTED = {
     "BERTH_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO).",
     "BERTH_TIME_ZONE": "Time zone of the pages (UTC).",
     "BERTH_DEBUG": "Django's debug mode, for development only (false).",
+    "BERTH_NODE_ADDRESS": "This host's private address, at which other hosts reach its models (127.0.0.1).",
+    "BERTH_MODELS_NETWORK": "Docker network on which models are reached by container name; for Berth in containers.",
+    "BERTH_HOST_PATHS": "Folders of the host that configs may mount, separated by colons (none).",
+    "DOCKER_HOST": "Address of the Docker engine (unix:///var/run/docker.sock).",
     "REDIS_URL": "Redis or Valkey to use; an embedded Valkey is started when unset.",
     "DATABASE_URL": "PostgreSQL or SQLite; berth.sqlite3 in the data folder when unset.",
+    "HF_ENDPOINT": "Address of the model hub or of a mirror, given to model servers too (https://huggingface.co).",
     "HF_TOKEN": "Token for gated weights, passed to configs that refer to ${HF_TOKEN}.",
 }
 #: Names that configs may refer to as ${NAME}.
@@ -67,6 +73,10 @@ class Environment:
     embedded_redis: bool
     database: dict[str, Any]
     secrets: dict[str, str]
+    hub_url: str
+    node_address: str
+    models_network: str
+    host_paths: tuple[Path, ...]
 
 
 def read_environment() -> Environment:
@@ -86,6 +96,10 @@ def read_environment() -> Environment:
     host = env.str("BERTH_HOST", "127.0.0.1")
     allowed_hosts: list[str] = env.list("BERTH_ALLOWED_HOSTS", [])
     embedded_redis = env.bool("BERTH_EMBEDDED_REDIS", False)  # set by `up` for its children
+    node_address = env.str("BERTH_NODE_ADDRESS", "", validate=_address)
+    models_network = env.str("BERTH_MODELS_NETWORK", "")
+    host_paths = env.str("BERTH_HOST_PATHS", "", validate=_absolute_paths)
+    hub_url = env.str("HF_ENDPOINT", "", validate=_http_url)
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
     node_name = env.str("BERTH_NODE_NAME", "", validate=validate.Length(0, 100))
     admin_password = env.str("BERTH_ADMIN_PASSWORD", "", validate=_password)
@@ -116,6 +130,10 @@ def read_environment() -> Environment:
         redis_url=redis_url or _running_redis(data_dir),
         embedded_redis=embedded_redis or not redis_url,
         database=_database(database_url, data_dir),
+        node_address=node_address,
+        models_network=models_network,
+        host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
+        hub_url=hub_url.rstrip("/"),
         secrets={name: value for name, value in secrets.items() if value},
     )
 
@@ -161,6 +179,19 @@ def _known_time_zone(value: str) -> None:
 def _password(value: str) -> None:
     if value and len(value) < LEAST_PASSWORD:
         raise ValidationError(f"a password has at least {LEAST_PASSWORD} characters")
+
+
+def _address(value: str) -> None:
+    try:
+        ip_address(value or "127.0.0.1")
+    except ValueError:
+        raise ValidationError(f"{value!r} is not an IP address of this host; write one such as 10.0.0.5") from None
+
+
+def _absolute_paths(value: str) -> None:
+    for path in value.split(":"):
+        if path and (not path.startswith("/") or ".." in Path(path).parts or path == "/"):
+            raise ValidationError(f"{path!r} must be an absolute folder, without '..', and not / itself")
 
 
 def _redis_url(value: str) -> None:

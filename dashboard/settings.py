@@ -25,7 +25,12 @@ BERTH_GATEWAY_URL = ENVIRONMENT.gateway_url
 BERTH_GATEWAY_POINTER = "" if ENVIRONMENT.gateway_url_given else str(ENVIRONMENT.data_dir / "run" / "gateway.url")
 BERTH_DATA_DIR = ENVIRONMENT.data_dir
 BERTH_ROLE = ENVIRONMENT.role
+BERTH_NODE_ADDRESS = ENVIRONMENT.node_address
+BERTH_MODELS_NETWORK = ENVIRONMENT.models_network
+BERTH_HOST_PATHS = ENVIRONMENT.host_paths
 BERTH_SECRETS = ENVIRONMENT.secrets
+#: A mirror of the model hub; empty for the hub itself.
+BERTH_HUB_URL = ENVIRONMENT.hub_url
 BERTH_SECRET_NAMES = SECRET_NAMES
 BERTH_EMBEDDED_REDIS = ENVIRONMENT.embedded_redis
 try:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from django.utils.translation import gettext as _
 
+from .host_paths import host_path_problem
 from .secret_references import contains_token, is_secret_name, only_references, referred_names
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -93,15 +94,17 @@ def _variable_reason(name: str, value: str) -> str:
 
 
 def volume_problems(volumes: Sequence[str]) -> Iterator[Problem]:
-    """One problem for each volume that is not ``name:/path``, or whose path is taken."""
+    """One problem for each volume that is neither ``name:/path`` nor an allowed folder, or whose path is taken."""
     targets: set[PurePosixPath] = set()
     for number, volume in enumerate(volumes, start=1):
-        name, _colon, path = volume.partition(":")
+        name, _colon, path = volume.removesuffix(":ro").partition(":")
         target = PurePosixPath(path)
         reason = ""
-        if name.startswith(("/", ".", "~")):
-            reason = _("folders of the host cannot be mounted. Name a volume, as in hf-cache:/root/.cache/huggingface.")
-        elif not _VOLUME_NAME.fullmatch(name) or not path.startswith("/") or path == "/":
+        if name.startswith((".", "~")):
+            reason = _("write the whole path of a folder of the host, or name a volume.")
+        elif name.startswith("/") and (refused := host_path_problem(name)):
+            reason = refused
+        elif not (name.startswith("/") or _VOLUME_NAME.fullmatch(name)) or not path.startswith("/") or path == "/":
             reason = _("write name:/path, as in hf-cache:/root/.cache/huggingface.")
         elif ".." in target.parts or ":" in path or has_control_characters(path):
             reason = _("the path holds “..”, “:” or a control character.")

@@ -45,6 +45,11 @@ PERMANENT = frozenset(
         "permission_denied",
         "driver_too_old",
         "no_nvidia_runtime",
+        "image_not_found",
+        "no_image_for_platform",
+        "registry_denied",
+        "name_in_use",
+        "host_path_refused",
     }
 )
 
@@ -98,7 +103,39 @@ WORDS: dict[str, _Words] = {
         _("The disk is full."),
         _("Free space in the data folder (or move it with BERTH_DATA_DIR), then start again."),
     ),
+    "image_not_found": (
+        _("The registry has no such image: %(detail)s"),
+        _("Correct the image and its tag in the config, then start again."),
+    ),
+    "no_image_for_platform": (
+        _("The image is not made for this kind of machine: %(detail)s"),
+        _("Choose an image for this host's processor, then start again."),
+    ),
+    "registry_denied": (
+        _("The registry does not give this image to this host: %(detail)s"),
+        _("Check its name; if it is private, run docker login on the node as the user of the worker."),
+    ),
+    "registry_rate_limited": (
+        _("The registry limits how often this host may pull: %(detail)s"),
+        _("The pull is tried again; docker login, or a mirror in Docker's settings, raises the limit."),
+    ),
+    "registry_unreachable": (
+        _("The registry could not be reached: %(detail)s"),
+        _("Check the network, proxy and DNS of the node; the pull is tried again."),
+    ),
     # Launching
+    "engine_silent": (
+        _("The container engine does not answer: %(detail)s"),
+        _("Look at it with systemctl status docker; what runs goes on, and Berth acts again once it answers."),
+    ),
+    "name_in_use": (
+        _("The name of the container is taken: %(detail)s"),
+        _("Berth touches no container of others. Remove or rename that one, then start again."),
+    ),
+    "host_path_refused": (
+        _("A volume is refused: %(detail)s"),
+        _("Use a named volume, or allow the folder with BERTH_HOST_PATHS, then start again."),
+    ),
     "launch_refused": (_("It could not be launched: %(detail)s"), _("Correct the config, then start again.")),
     "command_not_found": (
         _("The command was not found: %(detail)s"),

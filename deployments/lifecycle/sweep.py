@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from functools import cache
 
 from django.conf import settings
@@ -15,10 +16,10 @@ from django.db.models.functions import Now
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
 from deployments.live import publish_routes
-from deployments.models import Deployment
+from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
 from deployments.redis_keys import SWEEP_HEARTBEAT
-from deployments.runtimes import available_runtimes, runtime_named
+from deployments.runtimes import runtime_named, runtime_names
 from deployments.runtimes.base import RunState, Runtime
 
 from .phases import ENDED
@@ -56,9 +57,9 @@ def end_strays() -> None:
     The runs are listed before the rows are read, so that a run made meanwhile is never taken for a stray.
     A run without any row (another database, perhaps) is nobody's to kill: it is left and reported.
     """
-    for runtime in map(runtime_named, available_runtimes()):
+    for runtime in map(runtime_named, _runtimes_here()):
         try:
-            names = list(runtime.owned())
+            names = runtime.owned()
         except BerthError as error:
             logger.warning("Strays of runtime %s were not looked for: %s", runtime.name, error)
             continue
@@ -70,6 +71,12 @@ def end_strays() -> None:
                 _report_stranger(name)
             elif row.phase in ENDED or row.run_name != name:
                 _end(runtime, name)
+
+
+def _runtimes_here() -> Sequence[str]:
+    """What this node's agent last found to answer; before it has reported, all that there are."""
+    reported = Node.objects.filter(name=settings.BERTH_NODE_NAME).values_list("runtimes", flat=True).first()
+    return runtime_names() if reported is None else reported
 
 
 def deployment_of(run_name: str) -> int | None:

@@ -17,15 +17,32 @@ def _process() -> Runtime:
     return ProcessRuntime(settings.BERTH_DATA_DIR)
 
 
+def _docker() -> Runtime:
+    from django.conf import settings
+
+    from .docker import DockerRuntime
+    from .docker.options import Reach
+
+    return DockerRuntime(
+        Reach(network=settings.BERTH_MODELS_NETWORK, address=settings.BERTH_NODE_ADDRESS or "127.0.0.1")
+    )
+
+
 _FACTORIES: dict[str, Callable[[], Runtime]] = {
+    "docker": _docker,
     "process": _process,
 }
 _built: dict[str, Runtime] = {}
 
 
-def available_runtimes() -> tuple[str, ...]:
+def runtime_names() -> tuple[str, ...]:
     """The names that :func:`runtime_named` knows."""
     return tuple(_FACTORIES)
+
+
+def offered_runtimes() -> tuple[str, ...]:
+    """Those that can run something on this host now. Asks each, so it may take some seconds."""
+    return tuple(name for name in _FACTORIES if runtime_named(name).is_offered())
 
 
 def runtime_named(name: str) -> Runtime:

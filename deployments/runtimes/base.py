@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -23,6 +23,8 @@ class RunState(StrEnum):
 class RunSpec:
     """One attempt, ready to be launched.
 
+    ``entrypoint`` replaces the image's own unless empty; ``locked_memory`` lifts the limit of pinned memory.
+
     ``name`` is deterministic, so that a second launch adopts the first. ``argv`` and environment values
     may contain ``{port}`` and ``{image}``; the runtime fills in the port that it chose and, in the process
     runtime, the folder of the bundle. ``port`` is the port that the server listens on inside a container.
@@ -31,10 +33,12 @@ class RunSpec:
     name: str
     image: str
     argv: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
     port: int = 8000
     shared_memory: str = ""
+    locked_memory: bool = False
     gpu_uuids: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -44,6 +48,7 @@ class RunObservation:
     """What is there now. ``exit_code`` is negative for a signal, as in :mod:`subprocess`.
 
     ``endpoint`` is the base URL, known while it runs. ``detail`` says why the state is unknown.
+    ``paused`` means that somebody froze it: it runs, holds its memory, and answers nothing.
     """
 
     state: RunState
@@ -52,6 +57,7 @@ class RunObservation:
     endpoint: str = ""
     pid: int | None = None
     detail: str = ""
+    paused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,10 @@ class Runtime(Protocol):
     """
 
     name: str
+
+    def is_offered(self) -> bool:
+        """Whether it can run anything on this host now. Never raises; may ask the engine."""
+        ...
 
     def has_image(self, image: str) -> bool:
         """Whether ``image`` is complete and verified on this node. Cheap."""
@@ -120,6 +130,21 @@ class Runtime(Protocol):
         """Up to ``limit`` lines after ``cursor`` (0: from the first one kept)."""
         ...
 
-    def owned(self) -> Sequence[str]:
-        """Names of all runs of this installation on this node, running or ended."""
+    def owned(self) -> Mapping[str, RunState]:
+        """All runs of this installation on this node by name, with RUNNING, EXITED or (created only) GONE.
+
+        One question to the host, however many there are.
+        """
+        ...
+
+    def members(self, name: str) -> frozenset[int]:
+        """Host pids of the run's processes; empty when it does not run or they cannot be seen."""
+        ...
+
+    def changes(self, *, ended: Callable[[], bool]) -> Iterator[str]:
+        """Names of runs that changed, as they change; ends soon after ``ended`` says so, at most after 1 s.
+
+        A runtime that cannot tell yields nothing and waits. Raises RuntimeUnavailableError when the host falls
+        silent: whoever reads must list everything again, for what happened in between was lost.
+        """
         ...

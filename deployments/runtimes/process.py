@@ -11,8 +11,9 @@ import re
 import secrets
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from . import run_files
 from .base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 from .bundles import Bundles
 from .child_environment import child_environment
-from .host import host_refusals, locked, try_lock
+from .host import host_refusals, in_container, locked, try_lock
 from .kept_run import KeptRun
 from .log_lines import read_lines
 from .ports import free_port
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 #: A keeper that has noted the end of its process needs a moment to leave.
 KEEPER_LEAVES_S = 2.0
+CHANGES_LOOK_S = 0.5
 #: What was killed and still lives after this many seconds is stuck in the kernel.
 STUCK_S = 10.0
 
@@ -47,6 +49,10 @@ class ProcessRuntime:
         self._runs = data_dir.absolute() / "processes"
         self._bundles = bundles or Bundles(data_dir.absolute() / "bundles")
         self._unreadable: set[str] = set()
+
+    def is_offered(self) -> bool:
+        """On Linux, and not inside a container: with that its processes would die, and no keeper could hold them."""
+        return sys.platform == "linux" and not in_container()
 
     def has_image(self, image: str) -> bool:
         """Whether the bundle is unpacked and whole; see the Protocol."""
@@ -139,8 +145,24 @@ class ProcessRuntime:
         with host_refusals(folder):
             return read_lines(folder, cursor=cursor, limit=limit)
 
-    def owned(self) -> Sequence[str]:
-        """The names of all runs that were created and not removed."""
+    def owned(self) -> Mapping[str, RunState]:
+        """All runs that were created and not removed, by name; UNKNOWN where a file cannot be read."""
+        return {name: self.observe(name).state for name in self._names()}
+
+    def members(self, name: str) -> frozenset[int]:
+        """See the Protocol."""
+        try:
+            return frozenset(self._kept(name).members())
+        except (OSError, ValueError):
+            return frozenset()
+
+    def changes(self, *, ended: Callable[[], bool]) -> Iterator[str]:
+        """Nothing: the kernel tells a stranger to a process nothing, so its agent looks instead."""
+        while not ended():
+            time.sleep(CHANGES_LOOK_S)
+        yield from ()
+
+    def _names(self) -> list[str]:
         return sorted(path.parent.name for path in self._runs.glob("[!.]*/" + run_files.RUN))
 
     def _kept(self, name: str) -> KeptRun:
@@ -151,7 +173,7 @@ class ProcessRuntime:
     def _ports(self) -> set[int]:
         """The ports of all runs. One whose record is broken is left out: it must not stop all others."""
         ports = set()
-        for name in self.owned():
+        for name in self._names():
             try:
                 ports.add(int(KeptRun(self._runs / name).record()["port"]))
             except (OSError, ValueError, TypeError, KeyError) as error:

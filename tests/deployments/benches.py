@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.test import override_settings
 
 from deployments.runtimes.base import LogLine, RunObservation, RunSpec, RunState, Runtime
+from deployments.runtimes.docker import DockerRuntime
+from deployments.runtimes.docker.labels import INSTALLATION
+from deployments.runtimes.docker.options import Reach
 from deployments.runtimes.process import ProcessRuntime
+from tests.docker_engine import test_image
 from tests.fakes.runtime import FakeRuntime, Script
 
 
@@ -154,6 +162,50 @@ class ProcessBench:
         return True
 
 
+class DockerBench:
+    """Real containers of this machine's engine, under a label of their own."""
+
+    SPEAK = "echo one; echo two; echo three; "
+    CODE = {
+        Behaviour.SERVES: SPEAK + "sleep 600 & wait",
+        Behaviour.EXITS_WITH_3: SPEAK + "exit 3",
+        Behaviour.IGNORES_SIGTERM: "trap '' TERM; " + SPEAK + "while true; do sleep 1; done",
+    }
+
+    def __init__(self, _folder: Path) -> None:
+        self.image = test_image()
+        self.runtime = DockerRuntime(Reach())
+        self._mark = secrets.token_hex(4)
+        # The engine is everybody's; as an installation of its own this bench sees only what it made.
+        self._installation = override_settings(BERTH_INSTALLATION=self._mark)
+        self._installation.enable()
+        self._numbers = itertools.count(1)
+
+    def spec(self, behaviour: Behaviour) -> RunSpec:
+        return self.program(self.CODE[behaviour])
+
+    def program(self, code: str, **options: Any) -> RunSpec:
+        """A run of the shell program `code`; `options` are further fields of the RunSpec."""
+        name = f"berth-test-{self._mark}-{next(self._numbers)}"
+        labels = ((INSTALLATION, settings.BERTH_INSTALLATION), ("berth.deployment", "0"))
+        return RunSpec(**{"name": name, "image": self.image, "argv": ("sh", "-c", code), "labels": labels, **options})
+
+    def another_worker(self) -> Runtime:
+        return DockerRuntime(Reach())
+
+    def close(self) -> None:
+        for name in self.runtime.owned():
+            self.runtime.stop(name, force=True)
+            wait_for_state_other_than_running(self.runtime, name)
+            self.runtime.remove(name)
+        self._installation.disable()
+
+
+def wait_for_state_other_than_running(runtime: Runtime, name: str) -> None:
+    """Wait until the run has ended or is gone."""
+    wait_for(lambda: runtime.observe(name).state is not RunState.RUNNING, f"{name} to end")
+
+
 def kill(pid: int) -> None:
     """SIGKILL one process, and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
@@ -162,4 +214,4 @@ def kill(pid: int) -> None:
 
 
 #: Every runtime that a bench exists for. A new runtime takes its seat here.
-BENCHES: dict[str, Callable[[Path], Bench]] = {"fake": FakeBench, "process": ProcessBench}
+BENCHES: dict[str, Callable[[Path], Bench]] = {"fake": FakeBench, "process": ProcessBench, "docker": DockerBench}

@@ -81,13 +81,14 @@ def test_references_and_plain_values_are_fine(environment: dict[str, str]) -> No
 @pytest.mark.parametrize(
     ("volume", "reason"),
     [
-        ("/etc:/etc", "Line 1: folders of the host cannot be mounted."),
-        ("../x:/y", "Line 1: folders of the host cannot be mounted."),
+        ("/etc:/etc", "Line 1: /etc is a folder of the host, and none may be mounted."),
+        ("../x:/y", "Line 1: write the whole path of a folder of the host, or name a volume."),
         ("name", "Line 1: write name:/path"),
         ("name:relative", "Line 1: write name:/path"),
         ("name:/", "Line 1: write name:/path"),
         ("name:/a/../b", "Line 1: the path holds"),
-        ("name:/a:ro", "Line 1: the path holds"),
+        ("name:/a:b", "Line 1: the path holds"),
+        ("name:/a:rw", "Line 1: the path holds"),
     ],
 )
 def test_a_volume_that_is_none_is_refused(volume: str, reason: str) -> None:

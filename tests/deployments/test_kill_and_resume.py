@@ -106,7 +106,7 @@ def assert_lived_once(host: Host, deployment: Deployment) -> None:
     attempts = [(row.number, row.log, row.exit_code, row.cause) for row in deployment.attempts.all()]
     assert attempts == [(1, "first", 1, "exited_at_once"), (2, "second", -15, ""), (3, "third", -15, "")]
     assert all(row.ended_at for row in deployment.attempts.all())
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
     assert not host.runtime.scripts
     assert (deployment.phase, deployment.next_check_at) == (Phase.STOPPED, None)
 

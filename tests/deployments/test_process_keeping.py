@@ -265,7 +265,7 @@ def test_a_run_whose_processes_cannot_be_killed_is_not_removed_yet(
     assert f"{name} cannot be removed" in caplog.text
     assert list(bench.runtime.owned()) == [name]
     bench.runtime.remove(name)
-    assert bench.runtime.owned() == []
+    assert list(bench.runtime.owned()) == []
 
 
 def test_a_process_whose_output_is_closed_still_runs(bench: ProcessBench) -> None:
@@ -331,7 +331,7 @@ def test_what_a_killed_creator_left_behind_is_cleared(bench: ProcessBench) -> No
     run = bench.spec(Behaviour.SERVES)
     half = bench.folder / "processes" / f".new-{run.name}" / "work"
     half.mkdir(parents=True)
-    assert bench.runtime.owned() == []
+    assert list(bench.runtime.owned()) == []
     bench.runtime.create(run)
     assert list(bench.runtime.owned()) == [run.name]
     assert not half.exists()
@@ -404,7 +404,7 @@ def test_a_missing_command_is_refused_and_leaves_nothing(bench: ProcessBench, co
     with pytest.raises(LaunchError) as caught:
         bench.runtime.create(RunSpec(name="run", image="none", argv=(command,)))
     assert caught.value.code == "command_not_found"
-    assert bench.runtime.owned() == []
+    assert list(bench.runtime.owned()) == []
 
 
 def test_a_command_that_vanishes_between_create_and_start_is_refused(bench: ProcessBench, tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_a_full_disk_is_no_fault_of_the_config(bench: ProcessBench, monkeypatch:
         with pytest.raises(RuntimeUnavailableError) as caught:
             bench.runtime.create(bench.spec(Behaviour.SERVES))
     assert caught.value.code == "no_disk_space"
-    assert bench.runtime.owned() == []
+    assert list(bench.runtime.owned()) == []
     launch(bench, Behaviour.SERVES)
 
 
@@ -473,4 +473,4 @@ def test_removal_leaves_no_file_and_no_process(bench: ProcessBench) -> None:
 
 def test_runs_of_another_data_folder_are_not_owned(bench: ProcessBench, tmp_path: Path) -> None:
     launch(bench, Behaviour.SERVES)
-    assert ProcessRuntime(tmp_path / "elsewhere").owned() == []
+    assert list(ProcessRuntime(tmp_path / "elsewhere").owned()) == []

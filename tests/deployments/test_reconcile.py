@@ -114,7 +114,7 @@ def test_stop_ends_the_run_and_keeps_its_log(host: Host) -> None:
     assert entered(deployment) == [*WAY_UP, "stopping", "stopped"]
     row = attempt(deployment)
     assert (row.log, row.exit_code, row.cause) == ("one\ntwo", -15, "")
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
     assert [verb for verb, _ in host.runtime.calls] == ["create", "start", "stop", "remove"]
 
 
@@ -278,7 +278,7 @@ def test_a_crash_is_tried_again_until_the_attempts_are_used_up(host: Host) -> No
         row = attempt(deployment, number)
         assert (row.exit_code, row.cause, row.log) == (139, "exited_at_once", "loading\nSegmentation fault")
         assert row.cause_params == {"exit_code": "139", "last_line": "Segmentation fault"}
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
 
 
 def test_a_cause_that_trying_again_cannot_help_fails_at_once(host: Host) -> None:
@@ -368,7 +368,7 @@ def test_a_refusal_that_may_pass_is_tried_again(host: Host) -> None:
     host.runtime.fail("start", LaunchError("No port is free.", code="no_free_port"))
     deployment = host.go_on(host.start())
     assert (deployment.phase, deployment.reason) == (Phase.BACKOFF, "no_free_port")
-    assert host.runtime.owned() == [], "what was created is removed"
+    assert list(host.runtime.owned()) == [], "what was created is removed"
 
 
 def test_an_unknown_secret_fails_before_anything_is_made(host: Host) -> None:
@@ -378,7 +378,7 @@ def test_an_unknown_secret_fails_before_anything_is_made(host: Host) -> None:
     deployment = host.go_on(host.start(config))
     assert (deployment.phase, deployment.reason) == (Phase.FAILED, "unknown_secret")
     assert deployment.reason_params["name"] == "NO_SUCH"
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
 
 
 def test_a_run_that_never_starts_is_given_up(host: Host) -> None:

@@ -111,7 +111,7 @@ def test_restart_stops_and_starts_the_same_specification_once(host: Host) -> Non
     host.go_on(deployment)
     assert deployment.phase == Phase.READY
     assert deployment.run_name != first
-    assert host.runtime.owned() == [deployment.run_name]
+    assert list(host.runtime.owned()) == [deployment.run_name]
     assert entered(deployment) == [*WAY_UP, "stopping", "queued", *WAY_UP]
     assert attempt(deployment, 1).cause == ""
     assert (deployment.generation, deployment.applied_generation) == (2, 2)
@@ -126,7 +126,7 @@ def test_stop_during_a_restart_stops(host: Host) -> None:
     host.runtime.end(deployment.run_name)
     host.go_on(deployment)
     assert deployment.phase == Phase.STOPPED
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
 
 
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.PREPARING, Phase.STARTING, Phase.LOADING, Phase.READY])
@@ -145,7 +145,7 @@ def test_stop_is_heeded_in_each_phase(host: Host, phase: Phase, monkeypatch: pyt
     assert deployment.phase == Phase.STOPPED
     assert [*entered(deployment)][-2:] == ["stopping", "stopped"]
     assert phase is Phase.READY or "ready" not in entered(deployment)
-    assert host.runtime.owned() == []
+    assert list(host.runtime.owned()) == []
 
 
 @pytest.mark.parametrize(("wish", "end"), [(stop, Phase.STOPPED), (restart, Phase.READY)])

@@ -162,7 +162,8 @@ def test_the_log_outlives_the_end(bench: Bench) -> None:
 
 
 def test_an_image_that_is_here_is_not_fetched(bench: Bench) -> None:
-    assert bench.runtime.has_image("none")
+    image = bench.spec(Behaviour.SERVES).image
+    assert bench.runtime.has_image(image)
     reported: list[object] = []
-    bench.runtime.ensure_image("none", report=reported.append, cancelled=lambda: False)
+    bench.runtime.ensure_image(image, report=reported.append, cancelled=lambda: False)
     assert reported == []

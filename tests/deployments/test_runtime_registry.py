@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from deployments.exceptions import LaunchError
-from deployments.runtimes import available_runtimes, runtime_named, use_runtime
+from deployments.runtimes import runtime_named, runtime_names, use_runtime
 from tests.fakes.runtime import FakeRuntime
 
 
 @pytest.fixture(autouse=True)
 def _own_seats() -> Iterator[None]:
     yield
-    for name in available_runtimes():
+    for name in runtime_names():
         use_runtime(name, None)
 
 
-@pytest.mark.parametrize("name", available_runtimes())
+@pytest.mark.parametrize("name", runtime_names())
 def test_a_runtime_is_built_once_and_knows_its_name(name: str) -> None:
     assert runtime_named(name).name == name
     assert runtime_named(name) is runtime_named(name)

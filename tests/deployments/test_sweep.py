@@ -84,7 +84,7 @@ def test_a_run_whose_deployment_has_ended_is_killed_and_then_removed(runtime: Fa
     sweep_task()
     assert runtime.observe(name).state is RunState.EXITED
     sweep_task()
-    assert runtime.owned() == []
+    assert list(runtime.owned()) == []
 
 
 @pytest.mark.usefixtures("redis_server", "hints")
@@ -96,7 +96,7 @@ def test_a_run_of_an_earlier_attempt_is_removed_and_the_current_one_is_left(runt
     current = launched(runtime, deployment.run_name)
     sweep_task()
     sweep_task()
-    assert runtime.owned() == [current]
+    assert list(runtime.owned()) == [current]
     assert runtime.observe(current).state is RunState.RUNNING
 
 
@@ -107,7 +107,7 @@ def test_a_run_that_no_row_knows_is_left_alone(runtime: FakeRuntime, name: str) 
     stray = launched(runtime, run("one", Phase.STOPPED).run_name)
     sweep_task()
     sweep_task()
-    assert runtime.owned() == [stranger]
+    assert list(runtime.owned()) == [stranger]
     assert stray not in runtime.owned()
     assert runtime.observe(stranger).state is RunState.RUNNING
 

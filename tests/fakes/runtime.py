@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavailableError
@@ -69,6 +70,7 @@ class FakeRuntime:
             Progress(step="weights", done=2, total=2),
         )
         self.silent = False
+        self.changed: deque[str] = deque()
         self.calls: list[tuple[str, str]] = []
         self._faults: dict[str, deque[Exception]] = {}
         self._runs: dict[str, FakeRun] = {}
@@ -105,6 +107,9 @@ class FakeRuntime:
         del self._runs[name]
 
     # The Protocol
+
+    def is_offered(self) -> bool:
+        return not self.silent
 
     def has_image(self, image: str) -> bool:
         self._answer("has_image")
@@ -179,9 +184,22 @@ class FakeRuntime:
         skipped = lines[0].cursor - cursor - 1 if lines else 0
         return LogChunk(lines=lines, next_cursor=lines[-1].cursor if lines else cursor, skipped_lines=skipped)
 
-    def owned(self) -> Sequence[str]:
+    def owned(self) -> Mapping[str, RunState]:
         self._answer("owned")
-        return sorted(self._runs)
+        with self._lock:
+            return {name: self._runs[name].state for name in sorted(self._runs)}
+
+    def members(self, name: str) -> frozenset[int]:
+        run = self._runs.get(name)
+        return frozenset({1}) if run is not None and run.state is RunState.RUNNING else frozenset()
+
+    def changes(self, *, ended: Callable[[], bool]) -> Iterator[str]:
+        """What a test puts into `changed`, as it comes."""
+        while not ended():
+            self._answer("changes")
+            while self.changed:
+                yield self.changed.popleft()
+            time.sleep(0.005)
 
     def _answer(self, method: str, name: str = "") -> None:
         if name:

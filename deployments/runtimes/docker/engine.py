@@ -1,0 +1,108 @@
+"""The connection to the container engine, and its errors in our words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NoReturn
+
+import docker
+from django.utils.translation import gettext as _
+from docker.errors import APIError, DockerException
+from requests.exceptions import RequestException
+
+from deployments.exceptions import LaunchError, RuntimeUnavailableError
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+#: An engine that is busy pulling answers slowly; one that is silent this long is silent.
+ANSWER_S = 15
+
+#: What the engine says -> reason code. The first match counts.
+REFUSALS = (
+    ("could not select device driver", "no_nvidia_runtime"),
+    ("unknown or invalid runtime name", "no_nvidia_runtime"),
+    ("nvidia-container-cli", "no_nvidia_runtime"),
+    ("no space left on device", "no_disk_space"),
+    ("port is already allocated", "port_in_use"),
+    ("address already in use", "port_in_use"),
+    ("executable file not found", "command_not_found"),
+    ("no such file or directory: unknown", "command_not_found"),
+    ("permission denied", "permission_denied"),
+)
+
+
+def host() -> str:
+    """The engine's address: DOCKER_HOST, else its usual socket."""
+    return os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+
+
+@cache
+def _client(address: str) -> docker.APIClient:
+    return docker.APIClient(base_url=address, version="auto", timeout=ANSWER_S)
+
+
+def connect() -> docker.APIClient:
+    """This process's client; thread-safe. Raises RuntimeUnavailableError at its first use without an engine."""
+    address = host()
+    _require_socket(address)
+    try:
+        return _client(address)
+    except (DockerException, RequestException) as error:
+        raise silent(error) from error
+
+
+def new_connection() -> docker.APIClient:
+    """A client of the caller's own, to close when it is done: for streams. Raises RuntimeUnavailableError."""
+    address = host()
+    _require_socket(address)
+    try:
+        return docker.APIClient(base_url=address, version="auto", timeout=ANSWER_S)
+    except (DockerException, RequestException) as error:
+        raise silent(error) from error
+
+
+@contextmanager
+def answers() -> Iterator[docker.APIClient]:
+    """The client, for questions: a silent engine raises RuntimeUnavailableError.
+
+    What the engine refuses (APIError below 500) is the caller's to explain.
+    """
+    client = connect()
+    try:
+        yield client
+    except APIError as error:
+        if error.response is not None and error.response.status_code < 500:
+            raise
+        raise silent(error) from error
+    except (DockerException, RequestException) as error:
+        raise silent(error) from error
+
+
+def silent(error: Exception) -> RuntimeUnavailableError:
+    """The engine does not answer, in a sentence."""
+    said = str(error)[:300]
+    return RuntimeUnavailableError(
+        _("The container engine does not answer: %(detail)s") % {"detail": said}, code="engine_silent", detail=said
+    )
+
+
+def refuse(error: APIError) -> NoReturn:
+    """Raise what a refused launch means: LaunchError with its reason code."""
+    said = (error.explanation or str(error)).strip()[:500]
+    lowered = said.lower()
+    code = next((code for sign, code in REFUSALS if sign in lowered), "launch_refused")
+    raise LaunchError(said, code=code, detail=said, last_line=said) from error
+
+
+def _require_socket(address: str) -> None:
+    """Say at once that there is no engine: the SDK leaks a socket for each connection that it cannot make."""
+    if not address.startswith("unix://"):
+        return
+    path = Path(address.removeprefix("unix://"))
+    if not path.is_socket():
+        raise RuntimeUnavailableError(
+            _("There is no container engine at %(path)s.") % {"path": path}, code="engine_silent", detail=str(path)
+        )
