@@ -9,6 +9,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from . import health, views
+from .doctor import views as doctor_views
 
 admin.site.site_header = admin.site.site_title = "Berth"
 
@@ -16,6 +17,8 @@ dashboard = (
     [
         path("", views.overview, name="overview"),
         path("activity/", views.activity, name="activity"),
+        path("doctor/", doctor_views.doctor, name="doctor"),
+        path("doctor/<str:name>/examine/", doctor_views.examine, name="examine"),
         path("healthz", health.healthz, name="healthz"),
         path("readyz", health.readyz, name="readyz"),
     ],

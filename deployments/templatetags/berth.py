@@ -202,6 +202,7 @@ def action_word(action: str) -> str:
     """An audit row's ``object.verb`` as words; an unknown one as it is."""
     known = {
         "deployment.start": _("started"),
+        "node.examine": _("had examined"),
         "deployment.stop": _("stopped"),
         "deployment.restart": _("restarted"),
         "config.create": _("added the config"),
