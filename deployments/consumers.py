@@ -27,7 +27,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from .live_hub import SUBSCRIBED, Subscription, hub
-from .log_reader import follow_log
+from .log_follower import follow_log
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .log_text import plain
 from .models import Deployment
 from .redis import RedisError, client
 from .runtimes import runtime_named
@@ -27,7 +28,7 @@ KEPT_TAIL_BYTES = 768 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class KeptLog:
-    """All lines that the runtime still had, and the bounded text for the database."""
+    """All lines that the runtime still had, as plain text, and the bounded text for the database, with its colours."""
 
     lines: Sequence[LogLine]
     text: str
@@ -84,16 +85,16 @@ def keep(deployment: Deployment) -> KeptLog:
         client().expire(key, STREAM_KEPT_S)
     except RedisError as error:
         logger.info("End of log %s was not marked: %s", key, error)
-    return KeptLog(lines=lines, text=bounded_text(lines))
+    return KeptLog(lines=[replace(line, text=plain(line.text)) for line in lines], text=bounded_text(lines))
 
 
 def tail(deployment: Deployment, *, lines: int) -> list[str]:
-    """The last lines that were shipped, oldest first; empty when Redis is away."""
+    """The last lines that were shipped, oldest first, as plain text; empty when Redis is away."""
     try:
         entries = client().xrevrange(stream_key(deployment.pk, deployment.attempt), count=lines)
     except RedisError:
         return []
-    return [fields["l"] for _id, fields in reversed(entries) if "l" in fields]
+    return [plain(fields["l"]) for _id, fields in reversed(entries) if "l" in fields]
 
 
 def bounded_text(lines: Sequence[LogLine]) -> str:

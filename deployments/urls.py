@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from .urls_editor import urlpatterns as editor_urls
-from .views import catalogue, deployments
+from .views import catalogue, deployments, logs
 
 app_name = "deployments"
 urlpatterns = [
@@ -17,7 +17,9 @@ urlpatterns = [
     path("deployments/<int:deployment_id>/row/", deployments.list_row, name="list_row"),
     path("deployments/<int:deployment_id>/stop/", deployments.stop, name="stop"),
     path("deployments/<int:deployment_id>/restart/", deployments.restart, name="restart"),
-    path("deployments/<int:deployment_id>/log/<int:attempt>/", deployments.log_download, name="log_download"),
+    path("deployments/<int:deployment_id>/log/<int:attempt>/", logs.log_download, name="log_download"),
+    path("deployments/<int:deployment_id>/log/<int:attempt>/lines/", logs.log_lines, name="log_lines"),
+    path("deployments/<int:deployment_id>/log/<int:attempt>/search/", logs.log_search, name="log_search"),
     # `catalogue/new/` stands before `catalogue/<name>/` in there.
     *editor_urls,
 ]

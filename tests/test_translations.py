@@ -31,7 +31,7 @@ UNTRANSLATED = {"Berth", "Docker", "GB", "GiB", "B", "curl", "Python", "CLI"}
 # Nobody reads these as words of a language.
 SILENT = {"script", "style", "code", "kbd"}
 # Included inside a tag, it holds attributes only.
-ATTRIBUTES_ONLY = {"deployments/tab_link.html"}
+ATTRIBUTES_ONLY = {"deployments/log_words.html", "deployments/tab_link.html"}
 # Attributes that people see or hear; data-text-… and their kin are words for the modules.
 READ_ALOUD = re.compile(
     r"^(title|alt|placeholder|label|aria-label|aria-description|data-(text|label|help|copied)(-.*)?|data-confirm(-list|-verb)?)$"

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from .base import LogChunk, LogLine
 
-# Colours and cursor movements, then what is left of control characters; tabs stay.
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+# Group 1: colours, which stay, as tabs do. Then other control sequences, titles and links, and what is left of control
+# characters. See deployments.log_text for text without colours.
+ESCAPES = re.compile(
+    r"(\x1b\[[0-9;:]*m)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]"
+)
 
 
 def read_lines(folder: Path, *, cursor: int, limit: int) -> LogChunk:
-    """Up to ``limit`` lines after ``cursor``, without escape sequences; a chunk never spans a gap.
+    """Up to ``limit`` lines after ``cursor``, with no escape sequences but colours; a chunk never spans a gap.
 
     Cost is bounded by one segment beyond the lines returned. Raises OSError.
     """
@@ -42,5 +45,5 @@ def _lines_after(folder: Path, cursor: int) -> Iterator[LogLine]:
         for raw in data.split(b"\n")[:-1]:
             number, at, stream, text = raw.split(b" ", 3)
             if int(number) > cursor:
-                clean = ESCAPES.sub("", text.decode(errors="replace"))
+                clean = ESCAPES.sub(r"\1", text.decode(errors="replace"))
                 yield LogLine(cursor=int(number), at=float(at), stream=stream.decode(), text=clean)

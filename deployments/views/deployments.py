@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from deployments.actors import Actor
-from deployments.log_reader import log_file_lines
 from deployments.models import Deployment
+from deployments.presentation.log_words import attempt_choices, empty_log_words, last_ended
 from deployments.presentation.snippets import snippets_for
 from deployments.selectors import live_deployments
-from deployments.selectors_pages import past_deployments
+from deployments.selectors_pages import RunHistory, past_deployments
 from deployments.services.lifecycle import (
     find_deployment,
     restart_deployment,
@@ -26,6 +26,7 @@ from deployments.services.lifecycle import (
 from .fragments import PageRequest, answer_press, for_viewers, head_context, wants_fragment
 
 TABS = ("log", "specification", "events")
+MOST_DIGITS = 15
 
 
 @require_safe
@@ -54,7 +55,8 @@ def detail(request: PageRequest, deployment_id: int) -> HttpResponse:
         return render(request, "deployments/detail_head.html", head_context(deployment))
     if part == "asking":
         return render(request, "deployments/detail_asking.html", _asking_context(deployment))
-    context = {**head_context(deployment), **_tab_context(request, deployment), **_asking_context(deployment)}
+    head = head_context(deployment)
+    context = {**head, **_tab_context(request, deployment, head["history"]), **_asking_context(deployment)}
     return render(request, "deployments/detail_tab.html" if part == "tab" else "deployments/detail.html", context)
 
 
@@ -63,17 +65,36 @@ def _asking_context(deployment: Deployment) -> dict[str, Any]:
     return {"deployment": deployment, "spec": spec, "snippets": snippets_for(spec.config, spec.protocol)}
 
 
-def _tab_context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+def _tab_context(request: PageRequest, deployment: Deployment, history: RunHistory) -> dict[str, Any]:
     tab = request.GET.get("tab", TABS[0])
-    attempt = request.GET.get("attempt", "")
     spec = deployment.serving_spec()
     return {
         "tab": tab if tab in TABS else TABS[0],
-        "attempt": int(attempt) if attempt.isdecimal() else deployment.attempt,
-        "attempt_chosen": attempt.isdecimal(),
         "spec": spec,
         "differs": spec.digest != deployment.config.serving_spec().digest,
+        **_log_context(request, deployment, history),
     }
+
+
+def _log_context(request: PageRequest, deployment: Deployment, history: RunHistory) -> dict[str, Any]:
+    """Which attempt's log is shown: the one asked for, else the newest, and then each one that follows."""
+    asked = _number(request.GET.get("attempt", ""))
+    number = asked or deployment.attempt
+    row = next((item for item in history.attempts if item.number == number), None)
+    return {
+        "attempt": number,
+        "attempt_chosen": asked > 0,
+        "attempt_row": row,
+        "attempts": attempt_choices(deployment, history.attempts, number),
+        "ended_before": None if asked else last_ended(history.attempts, number),
+        "empty_log": empty_log_words(row),
+        "line": _number(request.GET.get("line", "")),
+    }
+
+
+def _number(text: str) -> int:
+    """A number of an address, 0 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
 
 
 @require_POST
@@ -102,14 +123,3 @@ def restart(request: PageRequest, deployment_id: int) -> HttpResponse:
     """Stop a run and start the same specification again."""
     restart_deployment(deployment_id, actor=Actor.person(request.user))
     return answer_press(request, find_deployment(deployment_id))
-
-
-@require_safe
-@for_viewers
-def log_download(request: PageRequest, deployment_id: int, attempt: int) -> HttpResponse:
-    """The whole kept log of one attempt as a text file."""
-    deployment = find_deployment(deployment_id)
-    response = HttpResponse("".join(log_file_lines(deployment_id, attempt)), content_type="text/plain; charset=utf-8")
-    name = f"{deployment.config.name}-{deployment_id}-attempt-{attempt}.log"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

@@ -4,7 +4,8 @@ import { attach } from "berth/attach";
 
 const SHOWN_MS = 1500;
 
-async function copyText(text) {
+/** Put `text` on the clipboard. */
+export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   // The clipboard interface is missing outside secure origins, as on http://host:8000.
   const area = document.createElement("textarea");

@@ -115,7 +115,7 @@ def test_the_deployment_page_follows_log_and_stop(page: Page, berth: Installatio
     expect(page.locator("main")).to_contain_text("/v1/chat/completions")
     stop(page)
     expect(phase(page, "stopped").first).to_be_visible(timeout=30_000)
-    expect(page.locator("main")).to_contain_text("the log has ended")
+    expect(page.locator("[data-log-state]")).to_have_attribute("data-state", "ended")
     assert complaints == []
 
 

@@ -258,29 +258,6 @@ def test_a_viewer_stops_nothing(viewer: Client, verb: str) -> None:
     assert viewer.get(f"/deployments/{run.pk}/{verb}/").status_code == 405
 
 
-def test_the_log_file_comes_from_the_live_stream(viewer: Client, redis_server: redis.Redis) -> None:
-    run = make_run(make_config(), Phase.READY)
-    key = f"berth:log:{run.pk}:1"
-    redis_server.xadd(key, {"c": 1, "t": "1767225600.250", "s": "out", "l": "loading <b>weights</b>"}, id="1-0")
-    redis_server.xadd(key, {"gap": 7}, id="8-1")
-    redis_server.xadd(key, {"c": 9, "t": "1767225601", "s": "err", "l": "模型已加载"}, id="9-0")
-    response = viewer.get(f"/deployments/{run.pk}/log/1/")
-    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert response.headers["Content-Disposition"] == f'attachment; filename="llama3-8b-{run.pk}-attempt-1.log"'
-    assert str(response.content, "utf-8").splitlines() == [
-        "2026-01-01T00:00:00.250+00:00 out   loading <b>weights</b>",
-        "… 7 lines left out …",
-        "2026-01-01T00:00:01.000+00:00 err   模型已加载",
-    ]
-
-
-def test_the_log_file_is_kept_after_the_stream_is_gone(viewer: Client, redis_server: redis.Redis) -> None:
-    run = make_run(make_config(), Phase.FAILED, ended_at=timezone.now())
-    now = timezone.now()
-    Attempt.objects.create(deployment=run, number=1, started_at=now, ended_at=now, log="first\nlast")
-    assert viewer.get(f"/deployments/{run.pk}/log/1/").content == b"first\nlast\n"
-
-
 def test_the_log_of_an_attempt_that_never_was_is_not_found(viewer: Client, redis_server: redis.Redis) -> None:
     run = make_run(make_config(), Phase.READY)
     assert viewer.get(f"/deployments/{run.pk}/log/2/").status_code == 404

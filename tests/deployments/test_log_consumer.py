@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from channels.db import database_sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from deployments import consumers, log_reader
+from deployments import consumers, log_follower
 from deployments.lifecycle.phases import Phase
-from deployments.models import Attempt, Deployment
+from deployments.models import Attempt, Deployment, Node
 from tests.deployments.editing import make_config, make_run
 from tests.deployments.test_live_consumer import socket, viewer
 from tests.fakes.websocket import FakeWebsocket
@@ -90,7 +91,7 @@ async def test_a_gap_is_told_where_it_is(redis_server: redis.Redis) -> None:
 async def test_of_a_long_log_a_new_reader_gets_the_tail(
     redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_reader, "TAIL_LINES", 3)
+    monkeypatch.setattr(log_follower, "TAIL_LINES", 3)
     run = await run_in(Phase.LOADING)
     write(redis_server, run, *range(1, 11))
     page = await follow(run)
@@ -102,7 +103,7 @@ async def test_of_a_long_log_a_new_reader_gets_the_tail(
 async def test_a_browser_that_shows_nothing_is_sent_only_a_few_batches(
     redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_reader, "BATCH_LINES", 1)
+    monkeypatch.setattr(log_follower, "BATCH_LINES", 1)
     run = await run_in(Phase.LOADING)
     write(redis_server, run, *range(1, 11))
     page = await follow(run)
@@ -131,7 +132,7 @@ async def test_after_the_stream_is_gone_the_kept_log_is_read(redis_server: redis
 async def test_what_a_stream_without_an_end_lacks_comes_from_the_kept_log(
     redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_reader, "WAIT_MS", 20)
+    monkeypatch.setattr(log_follower, "WAIT_MS", 20)
     run = await run_in(Phase.LOADING)
     write(redis_server, run, 1)
     page = await follow(run)
@@ -184,7 +185,7 @@ async def test_a_log_that_has_not_begun_is_waited_for(redis_server: redis.Redis)
 async def test_a_lost_connection_to_redis_costs_no_line(
     redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_reader, "RETRY_S", (0.01,))
+    monkeypatch.setattr(log_follower, "RETRY_S", (0.01,))
     run = await run_in(Phase.LOADING)
     write(redis_server, run, 1)
     page = await follow(run)
@@ -193,6 +194,36 @@ async def test_a_lost_connection_to_redis_costs_no_line(
     write(redis_server, run, 2)
     assert [line["c"] for line in (await frame(page))["lines"]] == [2]
     await page.leave()
+
+
+async def test_a_silent_node_is_told_while_the_log_is_quiet_and_when_it_is_back(
+    redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_follower, "WAIT_MS", 20)
+    node = await Node.objects.acreate(name="gpu-01", heartbeat_at=timezone.now() - timedelta(minutes=2))
+    run = await run_in(Phase.READY, node=node)
+    page = await follow(run)
+    silent = await frame(page)
+    assert (silent["type"], 115 < silent["age_s"] < 130) == ("silent", True)
+    await Node.objects.filter(pk=node.pk).aupdate(heartbeat_at=timezone.now())
+    while (told := await frame(page))["type"] == "silent":
+        pass
+    assert told == {"type": "heard"}
+    assert await page.is_quiet(0.3)
+    await page.leave()
+
+
+async def test_of_a_long_kept_log_a_new_reader_gets_the_tail(
+    redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_follower, "TAIL_LINES", 2)
+    run = await run_in(Phase.FAILED, ended_at=timezone.now())
+    now = timezone.now()
+    await Attempt.objects.acreate(deployment=run, number=1, started_at=now, ended_at=now, log="1\n2\n3\n4\n5")
+    page = await follow(run)
+    assert await frame(page) == {"type": "gap", "lines": 3}
+    assert [line["c"] for line in (await frame(page))["lines"]] == [4, 5]
+    assert await frame(page) == {"type": "end"}
 
 
 async def test_a_log_needs_a_session() -> None:

@@ -9,10 +9,12 @@ import pytest
 import redis
 from django.utils import timezone, translation
 
-from deployments import log_reader
+from deployments import log_follower, log_reader
 from deployments.exceptions import NotFoundError, RuntimeUnavailableError
 from deployments.lifecycle.phases import Phase
-from deployments.log_reader import Gap, LogReader, follow_log, log_file_lines, newest_logged_attempt, text_of
+from deployments.log_follower import follow_log
+from deployments.log_position import Gap
+from deployments.log_reader import LogReader, log_file_lines, newest_logged_attempt, text_of
 from deployments.logs import bounded_text
 from deployments.models import Attempt, Deployment
 from deployments.runtimes.base import LogLine
@@ -33,8 +35,8 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
             raise redis.ConnectionError("connection refused")
 
     monkeypatch.setattr(log_reader, "client", Away)
-    monkeypatch.setattr(log_reader, "async_client", AwayAsync)
-    monkeypatch.setattr(log_reader, "RETRY_S", (0.01,))
+    monkeypatch.setattr(log_follower, "async_client", AwayAsync)
+    monkeypatch.setattr(log_follower, "RETRY_S", (0.01,))
 
 
 class AwayAsync:

@@ -57,7 +57,7 @@ def test_an_endless_line_is_cut_and_says_by_how_much(tmp_path: Path) -> None:
 
 def test_escape_sequences_and_broken_characters_are_harmless(tmp_path: Path) -> None:
     write(tmp_path, b"\x1b[31mred\x1b[0m \x1b]0;title\x07 a\tb \xff\x00\n")
-    assert texts(tmp_path) == ["red  a\tb �"]
+    assert texts(tmp_path) == ["\x1b[31mred\x1b[0m  a\tb �"]
 
 
 def test_head_and_tail_are_kept_and_the_gap_is_counted(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from deployments.commands import BerthCommand
 from deployments.exceptions import NotFoundError
 from deployments.lifecycle.phases import Desired
 from deployments.log_reader import LogReader, newest_logged_attempt, text_of
+from deployments.log_text import plain
 from deployments.models import Deployment
 from deployments.selectors import find_config
 
@@ -65,7 +66,7 @@ class Command(BerthCommand):
     def _print_new(self, reader: LogReader) -> bool:
         pieces = reader.read()
         for piece in pieces:
-            self.stdout.write(text_of(piece))
+            self.stdout.write(plain(text_of(piece)))
         return bool(pieces)
 
 
