@@ -16,7 +16,7 @@ from deployments import logs
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
 from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
-from deployments.lifecycle.survey import FRESH
+from deployments.lifecycle.freshness import FRESH
 from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
 from deployments.redis_keys import agent_heartbeat

@@ -25,7 +25,8 @@ FRESH_S = 10.0
 class GpuProcess:
     """A process on a GPU. ``memory_bytes`` is None when the driver does not say.
 
-    ``run_name`` is the run of ours that it belongs to, empty for a foreign one.
+    ``run_name`` is the run of ours that it belongs to, empty for a foreign one. While ``attributed`` is False
+    nobody can tell, because the runtime does not answer: it may be ours.
     """
 
     pid: int
@@ -33,13 +34,15 @@ class GpuProcess:
     user: str = ""
     command: str = ""
     run_name: str = ""
+    attributed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuReading:
     """One GPU now; memory in bytes as nvidia-smi counts (reserved memory apart). None where the driver failed.
 
-    ``processes`` None means that they could not be listed. ``error`` says what failed.
+    ``error`` says why the GPU cannot be used or measured. ``processes`` None means that they could not be listed,
+    and ``processes_error`` why.
     """
 
     uuid: str
@@ -49,6 +52,7 @@ class GpuReading:
     memory_free: int | None = None
     processes: tuple[GpuProcess, ...] | None = None
     error: str = ""
+    processes_error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol, cast
@@ -40,6 +40,7 @@ class TextRedis(Protocol):
     """The verbs that Berth uses, typed for ``decode_responses=True``, which redis-py's own types do not know."""
 
     def ping(self) -> bool: ...
+    def scan_iter(self, match: str) -> Iterator[str]: ...
     def time(self) -> tuple[int, int]: ...
     def get(self, name: str) -> str | None: ...
     def set(self, name: str, value: str, ex: int | None = ...) -> object: ...

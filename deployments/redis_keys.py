@@ -27,6 +27,16 @@ def gpu_reading(node: str) -> str:
     return f"berth:gpus:{node}"
 
 
+def gpu_owners(node: str) -> str:
+    """Whose the processes on the GPUs of ``node`` are, JSON by pid and start; for a new agent."""
+    return f"berth:gpu-owners:{node}"
+
+
+def gpu_peak(run_name: str) -> str:
+    """The most memory, in bytes, that a run was seen to hold over all its GPUs."""
+    return f"berth:gpu-peak:{run_name}"
+
+
 def gateway_state(process: str) -> str:
     """Written by a gateway process while it lives: JSON ``{"version": n, "in_flight": {deployment: requests}}``."""
     return GATEWAY_STATES.replace("*", process)

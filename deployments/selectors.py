@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
+from .engines import engine_named
 from .exceptions import NotFoundError
 from .lifecycle.phases import ENDED, Phase
 from .models import CatalogueModel, Config, Deployment
@@ -38,6 +39,7 @@ class ReadyEndpoint:
     served_name: str
     endpoint: str
     node: str
+    keyed: bool = False
 
 
 def live_deployments() -> QuerySet[Deployment]:
@@ -70,6 +72,7 @@ def ready_endpoints() -> list[ReadyEndpoint]:
                 served_name=spec.served_name,
                 endpoint=deployment.endpoint,
                 node=deployment.node.name if deployment.node else "",
+                keyed=bool(engine_named(spec.engine).key_variable),
             )
         )
     return endpoints

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import singledispatch
 from typing import Any
 
+from django.db import IntegrityError
 from django.utils import timezone
 
 from deployments import logs
@@ -14,13 +15,19 @@ from deployments.engines import engine_named
 from deployments.engines.causes import classify
 from deployments.exceptions import LaunchError
 from deployments.fetching import forget_failure, request_fetch
-from deployments.models import Attempt, Deployment
+from deployments.gpu_memory import memory_held, observed_peak, quarantine
+from deployments.live import publish_routes
+from deployments.models import Attempt, Deployment, Node
+from deployments.placement.leases import take_leases
+from deployments.placement.placing import place
+from deployments.placement.views import Refusal
 from deployments.progress import Progress
 from deployments.runtimes import runtime_named
 from deployments.runtimes.base import RunState
 
 from .decide import (
     FETCH_CHECK_S,
+    Clear,
     CloseAttempt,
     Decision,
     Fetch,
@@ -31,6 +38,7 @@ from .decide import (
     Signal,
     Situation,
     Wait,
+    Warm,
     after_failure,
     backoff_s,
 )
@@ -38,7 +46,8 @@ from .launching import run_spec
 from .phases import Phase
 from .reasons import PERMANENT
 from .record import move, note
-from .survey import attempt_of, candidates, fetch_of
+from .survey import attempt_of, fetch_of
+from .warming import request_warming, warming_of
 
 logger = logging.getLogger(__name__)
 #: How many of the last log lines decide the cause of a failure and the progress of loading.
@@ -46,6 +55,9 @@ TAIL_LINES = 200
 #: A fetch of what is nearly there ends soon, so it is watched closely at first.
 EARLY_FETCH_CHECK_S = 0.3
 EARLY = timedelta(seconds=2)
+LOST_RACE_S = 0.2
+#: Phases in which gateways may know the endpoint.
+PUBLISHED = frozenset({Phase.LOADING, Phase.READY, Phase.UNHEALTHY})
 
 
 @singledispatch
@@ -64,8 +76,12 @@ def _(step: Wait, deployment: Deployment, situation: Situation, *, token: str) -
         changes["failed_probes"] = deployment.failed_probes + 1 if step.probe_failed else 0
     if situation.phase is not Phase.BACKOFF:  # there the reason is the failure's
         changes["reason"] = step.reason or ""
-        changes["reason_params"] = {"runtime": deployment.spec["runtime"]} if step.reason else {}
+        changes["reason_params"] = {"runtime": deployment.spec["runtime"], **dict(step.params)} if step.reason else {}
+    if (endpoint := situation.run.endpoint) and situation.phase in PUBLISHED and endpoint != deployment.endpoint:
+        changes["endpoint"] = endpoint  # restarted from outside: the engine chose another port
     note(deployment, token=token, **changes)
+    if "endpoint" in changes:
+        publish_routes()
     return step.after_s
 
 
@@ -88,12 +104,25 @@ def _(step: Move, deployment: Deployment, situation: Situation, *, token: str) -
 
 @act.register
 def _(step: Place, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
-    nodes = candidates(deployment.spec["runtime"])
-    if not nodes:
+    choice = place(deployment)
+    if isinstance(choice, Refusal):
         return 1.0
-    deployment.node = nodes[0]
+    node = Node.objects.get(name=choice.node)
+    deployment.node = node
     forget_failure(deployment)
-    move(deployment, Phase.PREPARING, token=token, node=nodes[0])
+    try:
+        move(
+            deployment,
+            Phase.PREPARING,
+            token=token,
+            together=lambda: take_leases(deployment, node.pk, choice.gpu_uuids),
+            node=node,
+            gpu_uuids=list(choice.gpu_uuids),
+        )
+    except IntegrityError:
+        logger.info("Deployment %s: another was quicker on %s; it is placed again", deployment.pk, choice.node)
+        deployment.refresh_from_db()
+        return LOST_RACE_S
     return 0.0
 
 
@@ -102,6 +131,13 @@ def _(step: Fetch, deployment: Deployment, situation: Situation, *, token: str) 
     request_fetch(deployment)
     if situation.age >= EARLY:
         note(deployment, token=token, reason="waiting_for_fetch")
+    return EARLY_FETCH_CHECK_S if situation.age < EARLY else FETCH_CHECK_S
+
+
+@act.register
+def _(step: Warm, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    request_warming(deployment)
+    note(deployment, token=token, progress=_progress(deployment, situation))
     return EARLY_FETCH_CHECK_S if situation.age < EARLY else FETCH_CHECK_S
 
 
@@ -136,12 +172,21 @@ def _(step: Signal, deployment: Deployment, situation: Situation, *, token: str)
 
 
 @act.register
+def _(step: Clear, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
+    _end_attempt(deployment, CloseAttempt(phase=Phase.STOPPED), {})
+    note(deployment, token=token, run_cleared_at=timezone.now())
+    return 0.0
+
+
+@act.register
 def _(step: CloseAttempt, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
     params: dict[str, Any] = {}
     if situation.phase is Phase.PREPARING and (row := fetch_of(deployment)) is not None:
         params["detail"] = row.error
     if situation.refusal or situation.abort_reason:
         params = dict(deployment.reason_params)
+    if step.quarantine and deployment.node is not None:
+        quarantine(deployment.gpu_uuids, deployment.node, memory_held(deployment).params(deployment))
     return _close(step, deployment, token=token, params=params)
 
 
@@ -159,9 +204,11 @@ def _close(step: CloseAttempt, deployment: Deployment, *, token: str, params: di
         "abort_reason": "",
         "failed_probes": 0,
         "ready_at": None,
+        "run_cleared_at": None,
+        "stop_now": False,
     }
     if step.phase is Phase.QUEUED:
-        again = {
+        again: dict[str, Any] = {
             "attempt": deployment.attempt + 1,
             "applied_generation": deployment.generation,
             "failures": 0,
@@ -169,7 +216,8 @@ def _close(step: CloseAttempt, deployment: Deployment, *, token: str, params: di
         move(deployment, Phase.QUEUED, token=token, reason=step.reason, **cleared, **again)
         return 0.0
     if step.phase is not None:
-        move(deployment, step.phase, token=token, reason=step.reason, **cleared)
+        told = {"holders": step.detail} if step.detail else {}
+        move(deployment, step.phase, token=token, reason=step.reason, reason_params=told, **cleared)
         return None
     after = after_failure(
         failures=deployment.failures,
@@ -209,6 +257,8 @@ def _end_attempt(deployment: Deployment, step: CloseAttempt, params: dict[str, A
         Attempt.objects.filter(pk=attempt.pk, ended_at=None).update(
             ended_at=timezone.now(),
             exit_code=run.exit_code if run.state is RunState.EXITED else None,
+            out_of_memory=run.out_of_memory,
+            peak_memory_bytes=observed_peak(deployment),
             cause=cause,
             cause_params=params,
             log=kept.text,
@@ -221,6 +271,9 @@ def _end_attempt(deployment: Deployment, step: CloseAttempt, params: dict[str, A
 def _progress(deployment: Deployment, situation: Situation) -> dict[str, Any]:
     if situation.phase is Phase.PREPARING:
         row = fetch_of(deployment)
+        return row.progress if row is not None else {}
+    if situation.warming is not None and situation.warming.state in {"absent", "running"}:
+        row = warming_of(deployment)
         return row.progress if row is not None else {}
     if situation.phase is Phase.LOADING:
         engine = engine_named(deployment.spec["engine"])

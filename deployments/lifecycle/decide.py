@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from deployments.runtimes.base import RunObservation, RunState
@@ -25,6 +26,14 @@ PREPARE_DEADLINE = timedelta(hours=12)
 START_DEADLINE = timedelta(minutes=2)
 #: After SIGKILL, a run that still exists this long is reported and let go.
 KILL_DEADLINE = timedelta(seconds=60)
+DRAIN_CHECK_S = 0.5
+#: Between SIGTERM and SIGKILL there are at least so many seconds, even when draining took the whole grace time.
+LEAST_TO_END = timedelta(seconds=5)
+#: And no more than these once somebody pressed "Stop now".
+NOW_TO_END = timedelta(seconds=2)
+#: The driver gives memory back within a second or two; what holds it longer is somebody's to look at.
+MEMORY_DEADLINE = timedelta(seconds=30)
+MEMORY_CHECK_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class Limits:
     load_timeout_s: int
     grace_s: int
     max_attempts: int
+    restart_unhealthy: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +53,26 @@ class FetchView:
     state: str = "absent"
     error_code: str = ""
     permanent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draining:
+    """Requests still under way at a server that has left the routing; None while a gateway has not heard of that."""
+
+    in_flight: int | None = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing would be cut off."""
+        return self.in_flight == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryView:
+    """Whether the GPU memory of a removed run is back: ``free``, ``held`` by ``holders``, or ``unconfirmed``."""
+
+    state: str = "free"
+    holders: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +93,8 @@ class Situation:
     failures: int = 0
     failed_probes: int = 0
     fetch: FetchView = field(default_factory=FetchView)
+    #: Bringing the model into a server that is up without it; None where the server does that by itself.
+    warming: FetchView | None = None
     answering: bool | None = None
     ready_since: datetime | None = None
     signalled_at: datetime | None = None
@@ -71,6 +103,11 @@ class Situation:
     unplaceable: str = ""
     refusal: str = ""
     probe_detail: str = ""
+    unplaceable_detail: str = ""
+    stop_now: bool = False
+    draining: Draining = field(default_factory=Draining)
+    run_cleared_at: datetime | None = None
+    memory: MemoryView | None = None
 
     @property
     def age(self) -> timedelta:
@@ -84,6 +121,7 @@ class Wait:
 
     after_s: float
     reason: str | None = None
+    params: tuple[tuple[str, str | int], ...] = ()
     probe_failed: bool | None = None
 
 
@@ -106,6 +144,11 @@ class Fetch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Warm:
+    """See that somebody is bringing the model into the running server."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Launch:
     """Create and start the run, adopting one that is there."""
 
@@ -119,11 +162,16 @@ class Signal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clear:
+    """Keep log and exit of the attempt and remove the run, but stay: its GPU memory has to come back first."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CloseAttempt:
     """Keep the log and exit of the attempt, remove what is left of the run, then enter the phase.
 
     ``phase`` None means: fail the attempt, and back off or give up by ``failures`` and ``permanent``.
-    ``cause`` empty means: classify from exit code and log.
+    ``cause`` empty means: classify from exit code and log. ``quarantine`` shuts its GPUs off.
     """
 
     phase: Phase | None = None
@@ -131,6 +179,8 @@ class CloseAttempt:
     permanent: bool = False
     forgive: bool = False
     reason: str = ""
+    detail: str = ""
+    quarantine: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +188,7 @@ class Rest:
     """The run has ended and nothing is left: do not look again."""
 
 
-Decision = Wait | Move | Place | Fetch | Launch | Signal | CloseAttempt | Rest
+Decision = Wait | Move | Place | Fetch | Warm | Launch | Signal | Clear | CloseAttempt | Rest
 
 
 def decide(situation: Situation) -> Decision:
@@ -159,20 +209,44 @@ def _stopping(it: Situation) -> Decision:
         case RunState.RUNNING:
             return _end_politely(it)
         case RunState.EXITED | RunState.GONE:
-            again = it.desired is Desired.RUNNING
-            return CloseAttempt(
-                phase=Phase.QUEUED if again else Phase.STOPPED, reason="restarted" if again else "stopped"
-            )
+            return _after_the_end(it)
 
 
 def _end_politely(it: Situation) -> Decision:
+    """Drain, SIGTERM, SIGKILL. The grace time bounds draining and ending together, from the wish on."""
+    grace = timedelta(seconds=it.limits.grace_s)
     if it.signalled_at is None:
-        return Signal(force=False)
+        left = grace - it.age
+        if it.ready_since is None or it.stop_now or it.draining.is_over or left <= timedelta():
+            return Signal(force=False)
+        told = (("count", it.draining.in_flight or 0), ("seconds", math.ceil(left.total_seconds())))
+        return Wait(after_s=DRAIN_CHECK_S, reason="draining", params=told)
     if it.killed_at is None:
-        if it.now - it.signalled_at >= timedelta(seconds=it.limits.grace_s):
-            return Signal(force=True)
-        return Wait(after_s=ENDING_CHECK_S)
+        if it.stop_now:
+            dies_at = it.signalled_at + NOW_TO_END
+        else:
+            dies_at = max(it.phase_since + grace, it.signalled_at + min(grace, LEAST_TO_END))
+        return Signal(force=True) if it.now >= dies_at else Wait(after_s=ENDING_CHECK_S)
     return _await_death(it)
+
+
+def _after_the_end(it: Situation) -> Decision:
+    """Nothing runs any more. With GPUs it is over only when their memory is back, or was waited for long enough."""
+    again = it.desired is Desired.RUNNING
+    end = CloseAttempt(phase=Phase.QUEUED if again else Phase.STOPPED, reason="restarted" if again else "stopped")
+    if it.memory is None:
+        return end
+    if it.run_cleared_at is None:
+        return Clear()
+    match it.memory.state:
+        case "free":
+            return end
+        case "held" if it.now - it.run_cleared_at < MEMORY_DEADLINE:
+            return Wait(after_s=MEMORY_CHECK_S, reason="memory_held", params=(("holders", it.memory.holders),))
+        case "held":
+            return replace(end, reason="memory_not_returned", detail=it.memory.holders, quarantine=True)
+        case _:
+            return replace(end, reason="memory_unconfirmed")
 
 
 def _await_death(it: Situation) -> Wait:
@@ -184,7 +258,8 @@ def _await_death(it: Situation) -> Wait:
 
 def _queued(it: Situation) -> Decision:
     if it.unplaceable:
-        return Wait(after_s=QUEUE_CHECK_S, reason=it.unplaceable)
+        told = (("detail", it.unplaceable_detail),) if it.unplaceable_detail else ()
+        return Wait(after_s=QUEUE_CHECK_S, reason=it.unplaceable, params=told)
     return Place()
 
 
@@ -223,20 +298,38 @@ def _loading(it: Situation) -> Decision:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
     if it.abort_reason:
         return _await_death(it)
+    if it.run.paused:
+        return Wait(after_s=SLOWEST_LOAD_CHECK_S, reason="paused")
     if it.answering:
         return Move(phase=Phase.READY)
+    if it.warming is not None and it.warming.state != "done":
+        return _warming(it, it.warming)
     if it.age > timedelta(seconds=it.limits.load_timeout_s):
         return Signal(force=True, abort_reason="load_timeout")
     return Wait(after_s=min(SLOWEST_LOAD_CHECK_S, max(FAST_CHECK_S, it.age.total_seconds() / 20)))
+
+
+def _warming(it: Situation, warming: FetchView) -> Decision:
+    """A pull of hours is no load that hangs: it has the time of a fetch, not the time to load."""
+    if warming.state == "failed":
+        return Signal(force=True, abort_reason=warming.error_code or "fetch_failed")
+    if it.age > PREPARE_DEADLINE:
+        return Signal(force=True, abort_reason="fetch_timeout")
+    return Warm() if warming.state == "absent" else Wait(after_s=FETCH_CHECK_S)
 
 
 def _serving(it: Situation) -> Decision:
     match it.run.state:
         case RunState.EXITED | RunState.GONE:
             stable = it.ready_since is not None and it.now - it.ready_since > STABLE_AFTER
-            return CloseAttempt(cause="" if it.run.state is RunState.EXITED else "vanished", forgive=stable)
+            gone = "" if it.run.state is RunState.EXITED else "vanished"
+            return CloseAttempt(cause=it.abort_reason or gone, forgive=stable)
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+    if it.abort_reason:
+        return _await_death(it)
+    if it.run.paused:
+        return Wait(after_s=READY_CHECK_S, reason="paused")
     if it.answering is None:
         return Wait(after_s=READY_CHECK_S)
     if it.answering:
@@ -245,6 +338,8 @@ def _serving(it: Situation) -> Decision:
         )
     if it.phase is Phase.READY and it.failed_probes + 1 >= PROBES_UNTIL_UNHEALTHY:
         return Move(phase=Phase.UNHEALTHY, reason="not_answering")
+    if it.phase is Phase.UNHEALTHY and it.limits.restart_unhealthy:
+        return Signal(force=True, abort_reason="not_answering")
     if it.phase is Phase.UNHEALTHY:
         return Wait(after_s=READY_CHECK_S, reason="not_answering", probe_failed=True)
     return Wait(after_s=1.0, probe_failed=True)

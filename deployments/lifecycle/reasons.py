@@ -50,6 +50,7 @@ PERMANENT = frozenset(
         "registry_denied",
         "name_in_use",
         "host_path_refused",
+        "model_not_in_library",
     }
 )
 
@@ -57,6 +58,7 @@ WORDS: dict[str, _Words] = {
     # People
     "start_asked": (_("Start was asked for."), ""),
     "stop_asked": (_("Stop was asked for."), ""),
+    "stop_now_asked": (_("Stop at once was asked for."), ""),
     "restart_asked": (_("Restart was asked for."), ""),
     "stopped": (_("Stopped as asked."), ""),
     "restarted": (_("Stopped, to be started again."), ""),
@@ -74,6 +76,41 @@ WORDS: dict[str, _Words] = {
         _("The process was killed and is still there."),
         _("It is probably stuck in the kernel or a driver: look at its state with ps; if that is D, restart the host."),
     ),
+    "draining": (
+        _("%(count)s requests in flight, at most %(seconds)s s left."),
+        _("Stop now cuts them off."),
+    ),
+    "paused": (
+        _("Somebody paused the container: it holds its memory and answers nothing."),
+        _("Let it go on with docker unpause, or stop it."),
+    ),
+    "memory_held": (_("It has ended, and its GPU memory is not back yet: %(holders)s"), ""),
+    "memory_not_returned": (
+        _("Stopped, but its GPU memory did not come back: %(holders)s. Nothing new is put on those GPUs."),
+        _("End the process that holds the memory; the GPUs are free for use again once it is gone."),
+    ),
+    "memory_unconfirmed": (
+        _("Stopped. Whether its GPU memory is back could not be confirmed."),
+        _("Look at the GPUs of the node: the agent is silent, or may not see processes."),
+    ),
+    "gpus_held": (
+        _("It waits for GPUs: %(detail)s"),
+        _("It starts by itself once they are free. Stop one of their holders to make room."),
+    ),
+    "fits_nowhere": (
+        _("No node has the GPUs that it needs: %(detail)s"),
+        _("Choose a config that needs less, or correct GPUs and memory of this one."),
+    ),
+    "node_in_maintenance": (
+        _("The nodes that could take it are in maintenance: %(detail)s"),
+        _("End the maintenance, or choose another node."),
+    ),
+    "pinned_node_unknown": (
+        _("There is no node called %(detail)s."),
+        _("Stop it, and start it with another node."),
+    ),
+    "superseded": (_("Its replacement is ready."), ""),
+    "put_back": (_("Its replacement failed, so it was started again as it was."), ""),
     # Fetching
     "waiting_for_fetch": (
         _("It waits its turn: this node fetches other images first, or its worker is busy."),
@@ -102,6 +139,22 @@ WORDS: dict[str, _Words] = {
     "no_disk_space": (
         _("The disk is full."),
         _("Free space in the data folder (or move it with BERTH_DATA_DIR), then start again."),
+    ),
+    "pull_failed": (
+        _("The server runs, but could not pull its model: %(detail)s"),
+        _("Check the node's network and its disk; the start is tried again, and the pull goes on where it ended."),
+    ),
+    "preload_failed": (
+        _("The model is there, but the server could not load it: %(detail)s"),
+        _("Look at the end of the log; choose a smaller context or free the GPU's memory."),
+    ),
+    "install_failed": (
+        _("The server runs, but could not install its model: %(detail)s"),
+        _("Look at the end of the log; the start is tried again."),
+    ),
+    "model_not_in_library": (
+        _("The engine's library has no such model: %(detail)s"),
+        _("Correct the served name in the config, then start again."),
     ),
     "image_not_found": (
         _("The registry has no such image: %(detail)s"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -9,8 +10,10 @@ from django.utils import timezone
 
 from deployments.live import publish_change, publish_routes
 from deployments.models import Deployment, DeploymentEvent
+from deployments.placement.leases import release_leases
 
 from .phases import ENDED, Phase, may_move
+from .replacing import follow_up
 
 ROUTED = frozenset({Phase.READY})
 
@@ -19,10 +22,19 @@ class LostClaimError(Exception):
     """Somebody else acts on the row now; nothing was written."""
 
 
-def move(deployment: Deployment, phase: Phase, *, token: str, reason: str = "", **changes: Any) -> None:
+def move(
+    deployment: Deployment,
+    phase: Phase,
+    *,
+    token: str,
+    reason: str = "",
+    together: Callable[[], None] | None = None,
+    **changes: Any,
+) -> None:
     """Enter ``phase``, write its event, and tell the pages and the gateways once committed.
 
-    ``changes`` are further columns. Raises LostClaimError when the claim or the phase is not what it was,
+    ``changes`` are further columns, ``together`` writes further rows in the same transaction. Leases are given back
+    by whatever ends a run or queues it again. Raises LostClaimError when the claim or the phase is not what it was,
     ValueError for a transition that the table forbids.
     """
     origin = Phase(deployment.phase)
@@ -42,6 +54,11 @@ def move(deployment: Deployment, phase: Phase, *, token: str, reason: str = "", 
     }
     with transaction.atomic():
         _update(deployment, token, values)
+        if phase in ENDED or phase is Phase.QUEUED:
+            release_leases(deployment)
+        if together is not None:
+            together()
+        follow_up(deployment, phase)
         DeploymentEvent.objects.create(
             deployment=deployment,
             at=now,

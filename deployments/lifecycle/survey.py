@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from deployments.deployment_keys import deployment_key
 from deployments.engines import engine_named
 from deployments.engines.base import ProbeResult
-from deployments.models import Attempt, Deployment, Fetch, Node
+from deployments.gateway_states import requests_in_flight
+from deployments.gpu_memory import Holder, memory_held
+from deployments.models import Attempt, Deployment, Fetch
+from deployments.placement.placing import place
+from deployments.placement.views import Refusal
 from deployments.runtimes import runtime_named
 from deployments.runtimes.base import RunObservation, RunState
 
-from .decide import FetchView, Limits, Situation
+from .decide import Draining, FetchView, Limits, MemoryView, Situation
 from .phases import MAY_HOLD_A_RUN, Desired, Phase
-
-#: A node whose agent has been silent this long takes nothing new.
-FRESH = timedelta(seconds=15)
+from .warming import is_at_work, warming_of
 
 
 def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Situation:
@@ -29,18 +31,25 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
     spec = deployment.serving_spec()
     phase = Phase(deployment.phase)
     run = _observe(deployment, phase)
-    probe = _probe(deployment, phase, run, before_request)
+    probe, warming = _probe(deployment, phase, run, before_request)
+    refusal = _refusal(deployment) if phase is Phase.QUEUED else None
     return Situation(
         desired=Desired(deployment.desired),
         restart_wanted=deployment.generation != deployment.applied_generation,
         phase=phase,
         phase_since=deployment.phase_since,
         now=timezone.now(),
-        limits=Limits(load_timeout_s=spec.load_timeout_s, grace_s=spec.grace_s, max_attempts=spec.max_attempts),
+        limits=Limits(
+            load_timeout_s=spec.load_timeout_s,
+            grace_s=spec.grace_s,
+            max_attempts=spec.max_attempts,
+            restart_unhealthy=spec.restart_unhealthy,
+        ),
         run=run,
         failures=deployment.failures,
         failed_probes=deployment.failed_probes,
         fetch=_fetch(deployment) if phase is Phase.PREPARING else FetchView(),
+        warming=warming,
         answering=None if probe is None else probe.answering,
         probe_detail="" if probe is None else probe.detail,
         ready_since=deployment.ready_at,
@@ -48,27 +57,46 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
         killed_at=deployment.killed_at,
         abort_reason=deployment.abort_reason,
         refusal=deployment.reason if phase is Phase.STARTING else "",
-        unplaceable=_unplaceable(spec.runtime) if phase is Phase.QUEUED else "",
+        unplaceable=refusal.code if refusal else "",
+        unplaceable_detail=refusal.detail if refusal else "",
+        stop_now=deployment.stop_now,
+        draining=_draining(deployment) if phase is Phase.STOPPING and run.state is RunState.RUNNING else Draining(),
+        run_cleared_at=deployment.run_cleared_at,
+        memory=_memory(deployment) if phase is Phase.STOPPING and run.state is not RunState.RUNNING else None,
     )
-
-
-def candidates(runtime: str) -> list[Node]:
-    """Nodes with a fresh heartbeat that offer ``runtime``, by name."""
-    fresh = Node.objects.filter(heartbeat_at__gt=Now() - FRESH).order_by("name")
-    return [node for node in fresh if runtime in node.runtimes]
-
-
-def _unplaceable(runtime: str) -> str:
-    if candidates(runtime):
-        return ""
-    silent = not Node.objects.filter(heartbeat_at__gt=Now() - FRESH).exists()
-    return "no_node_answers" if silent else "no_node_offers_runtime"
 
 
 def _observe(deployment: Deployment, phase: Phase) -> RunObservation:
     if phase not in MAY_HOLD_A_RUN or deployment.node_id is None:
         return RunObservation(state=RunState.GONE)
     return runtime_named(deployment.spec["runtime"]).observe(deployment.run_name)
+
+
+def _refusal(deployment: Deployment) -> Refusal | None:
+    """Why nothing takes it now; None when something does."""
+    answer = place(deployment)
+    return answer if isinstance(answer, Refusal) else None
+
+
+def _draining(deployment: Deployment) -> Draining:
+    """What the gateways still have under way; nothing to wait for once it was signalled or asked for at once."""
+    if deployment.signalled_at is not None or deployment.stop_now or deployment.ready_at is None:
+        return Draining()
+    return Draining(in_flight=requests_in_flight(deployment.pk))
+
+
+def _memory(deployment: Deployment) -> MemoryView | None:
+    """Whether the memory of its GPUs is back; None for a run that had none or was never placed."""
+    if not deployment.gpu_uuids:
+        return None
+    held = memory_held(deployment)
+    return MemoryView(state=str(held.state), holders=", ".join(map(_holder, held.holders)))
+
+
+def _holder(holder: Holder) -> str:
+    """In names and numbers that need no translation."""
+    memory = "" if holder.memory_bytes is None else f" {holder.memory_bytes / 1024**3:.1f} GiB"
+    return f"GPU {holder.gpu_index} ← pid {holder.pid} {holder.command} ({holder.user}){memory}"
 
 
 def _fetch(deployment: Deployment) -> FetchView:
@@ -93,18 +121,37 @@ def fetch_of(deployment: Deployment) -> Fetch | None:
 
 def _probe(
     deployment: Deployment, phase: Phase, run: RunObservation, before_request: Callable[[], None]
-) -> ProbeResult | None:
-    """Ask the server where it matters; the first ``ready`` takes a real request, later looks a cheap one."""
-    if run.state is not RunState.RUNNING or phase not in {Phase.LOADING, Phase.READY, Phase.UNHEALTHY}:
-        return None
+) -> tuple[ProbeResult | None, FetchView | None]:
+    """Ask the server where it matters; the first ``ready`` takes a real request, later looks a cheap one.
+
+    A server that is up without its model is not asked for more before that is there: see ``Situation.warming``.
+    """
+    if run.state is not RunState.RUNNING or run.paused or phase not in {Phase.LOADING, Phase.READY, Phase.UNHEALTHY}:
+        return None, None
     spec = deployment.serving_spec()
     engine = engine_named(spec.engine)
     endpoint = run.endpoint or deployment.endpoint
-    cheap = engine.probe(endpoint, spec, thorough=False)
+    key = deployment_key(deployment.pk) if engine.key_variable else ""
+    cheap = engine.probe(endpoint, spec, thorough=False, key=key)
     if phase is Phase.READY or not cheap.answering:
-        return cheap
+        return cheap, None
+    warming, error = _warming(deployment) if phase is Phase.LOADING and engine.prepares else (None, "")
+    if warming is not None and warming.state != "done":
+        return ProbeResult(answering=False, detail=error), warming
     before_request()
-    return engine.probe(endpoint, spec, thorough=True)
+    return engine.probe(endpoint, spec, thorough=True, key=key), warming
+
+
+def _warming(deployment: Deployment) -> tuple[FetchView, str]:
+    """How far the model is on its way into the server, and why it failed."""
+    row = warming_of(deployment)
+    if row is None:
+        return FetchView(), ""
+    if row.state == Fetch.State.DONE:
+        return FetchView(state="done"), ""
+    if row.state == Fetch.State.FAILED:
+        return FetchView(state="failed", error_code=row.error_code, permanent=row.permanent), row.error
+    return FetchView(state="running" if is_at_work(row) else "absent"), ""
 
 
 def attempt_of(deployment: Deployment) -> Attempt | None:

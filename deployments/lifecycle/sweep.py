@@ -17,13 +17,14 @@ from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
 from deployments.live import publish_routes
 from deployments.models import Deployment, Node
+from deployments.placement.leases import clear_orphans
 from deployments.redis import RedisError, client
 from deployments.redis_keys import SWEEP_HEARTBEAT
 from deployments.runtimes import runtime_named, runtime_names
 from deployments.runtimes.base import RunState, Runtime
 
+from .freshness import FRESH
 from .phases import ENDED
-from .survey import FRESH
 
 logger = logging.getLogger(__name__)
 #: See Deployment.run_name.
@@ -35,6 +36,7 @@ def sweep_all() -> None:
     for deployment_id, node in due():
         hint_reconcile(deployment_id, node=node)
     end_strays()
+    clear_orphans()
     publish_routes()
     try:
         client().set(SWEEP_HEARTBEAT, json.dumps({"at": time.time()}), ex=30)

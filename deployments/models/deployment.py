@@ -34,13 +34,16 @@ class Deployment(models.Model):
         Node, verbose_name=_("pinned node"), null=True, on_delete=models.PROTECT, related_name="+"
     )
     pinned_gpus = models.JSONField(_("pinned GPUs"), default=list, help_text=_("UUIDs on the pinned node, or none."))
-    supersedes = models.OneToOneField(
+    supersedes = models.ForeignKey(
         "self",
         verbose_name=_("replaces"),
         null=True,
         on_delete=models.SET_NULL,
-        related_name="superseded_by",
+        related_name="replacements",
         help_text=_("Stopped once this one is ready."),
+    )
+    in_place = models.BooleanField(
+        _("in place"), default=False, help_text=_("The old one made room first, and is put back if this one fails.")
     )
 
     desired = models.CharField(_("desired"), max_length=10, choices=Desired, default=Desired.RUNNING)
@@ -61,7 +64,6 @@ class Deployment(models.Model):
     failures = models.PositiveIntegerField(_("failures in a row"), default=0)
     failed_probes = models.PositiveIntegerField(default=0)
     abort_reason = models.CharField(max_length=50, blank=True)
-    drained_at = models.DateTimeField(null=True, help_text=_("When no request was left, or the grace was over."))
     run_cleared_at = models.DateTimeField(null=True, help_text=_("When nothing but GPU memory was left of the run."))
     signalled_at = models.DateTimeField(null=True)
     killed_at = models.DateTimeField(null=True)
@@ -83,6 +85,11 @@ class Deployment(models.Model):
                 fields=("config", "replica"),
                 condition=~Q(phase__in=sorted(ENDED)),
                 name="one_live_deployment_of_a_replica",
+            ),
+            models.UniqueConstraint(
+                fields=("supersedes",),
+                condition=~Q(phase__in=sorted(ENDED)),
+                name="one_live_replacement_of_a_deployment",
             ),
         )
         indexes = (

@@ -18,11 +18,6 @@ FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 EXHAUSTED = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
 
 
-def in_container() -> bool:
-    """Whether this process runs inside a container, by the marks that Docker and Podman leave."""
-    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
-
-
 @contextmanager
 def host_refusals(path: Path) -> Iterator[None]:
     """Translate OSError while working below ``path`` into an error of this app."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from deployments.exceptions import LaunchError, RuntimeFaultError
@@ -25,7 +26,7 @@ from . import run_files
 from .base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 from .bundles import Bundles
 from .child_environment import child_environment
-from .host import host_refusals, in_container, locked, try_lock
+from .host import host_refusals, locked, try_lock
 from .kept_run import KeptRun
 from .log_lines import read_lines
 from .ports import free_port
@@ -51,8 +52,12 @@ class ProcessRuntime:
         self._unreadable: set[str] = set()
 
     def is_offered(self) -> bool:
-        """On Linux, and not inside a container: with that its processes would die, and no keeper could hold them."""
-        return sys.platform == "linux" and not in_container()
+        """On Linux, and unless Berth itself runs in a container: with that every process in it would die.
+
+        The composed stack says so by naming the network of its models; a mark such as ``/.dockerenv`` says nothing,
+        for whole machines have it.
+        """
+        return sys.platform == "linux" and not settings.BERTH_MODELS_NETWORK
 
     def has_image(self, image: str) -> bool:
         """Whether the bundle is unpacked and whole; see the Protocol."""

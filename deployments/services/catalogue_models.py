@@ -17,11 +17,17 @@ from deployments.models import CatalogueModel
 
 @dataclass(frozen=True, kw_only=True)
 class ModelValues:
-    """What a person says about a model. ``parameters_b`` is in billions."""
+    """What a person says about a model. ``parameters_b`` is in billions.
+
+    ``layers``, ``kv_heads`` and ``head_dimension`` are those of its config.json; the memory estimate needs them.
+    """
 
     description: str = ""
     parameters_b: float | None = None
     native_context_tokens: int | None = None
+    layers: int | None = None
+    kv_heads: int | None = None
+    head_dimension: int | None = None
     vision: bool = False
 
 

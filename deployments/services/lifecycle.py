@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -12,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from deployments.actors import OPERATE, Actor
 from deployments.audit import record_audit
-from deployments.exceptions import ConflictError, NotFoundError
+from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.hints import hint_reconcile
 from deployments.lifecycle.phases import ENDED, Desired, Phase
 from deployments.live import publish_change
-from deployments.models import Config, Deployment, DeploymentEvent
+from deployments.models import Config, Deployment, DeploymentEvent, Gpu, Node
 from deployments.selectors import find_config
 
 
@@ -36,17 +38,34 @@ class StopResult:
     changed: bool
 
 
-def start_deployment(config_name: str, *, actor: Actor, replica: int = 0) -> StartResult:
+@dataclass(frozen=True, kw_only=True)
+class Pins:
+    """Where an operator wants a run: a node by name, and of its GPUs those with these indexes. Empty: anywhere."""
+
+    node: str = ""
+    gpus: tuple[int, ...] = ()
+
+
+def start_deployment(
+    config_name: str, *, actor: Actor, replica: int = 0, pins: Pins | None = None, stop_first: Collection[int] = ()
+) -> StartResult:
     """Ask for a run of the config. Idempotent: of two people at once, both get the one deployment.
 
-    Raises NotFoundError, NotAllowedError, or ConflictError while the last run is still stopping.
+    ``stop_first`` are deployments whose end is asked for in the same breath; the start waits in the queue until
+    their GPUs are free. Raises NotFoundError, NotAllowedError, InvalidInputError for pins that do not exist, or
+    ConflictError while the last run is still stopping.
     """
     actor.require(OPERATE)
     config = find_config(config_name)
+    pinned = _pinned(config, pins or Pins())
+    doomed = [find_deployment(pk) for pk in stop_first]
     live = _live(config, replica)
     if live is None:
         try:
-            return StartResult(deployment=_create(config, replica, actor), created=True)
+            with transaction.atomic():
+                for each in doomed:
+                    stop_deployment(each.pk, actor=actor)
+                return StartResult(deployment=_create(config, replica, actor, **pinned), created=True)
         except IntegrityError:
             live = _live(config, replica)
             if live is None:
@@ -69,6 +88,47 @@ def stop_deployment(deployment_id: int, *, actor: Actor) -> StopResult:
             _note_wish(deployment, actor, "deployment.stop", "stop_asked")
     deployment.refresh_from_db()
     return StopResult(deployment=deployment, changed=bool(changed))
+
+
+def stop_now(deployment_id: int, *, actor: Actor) -> StopResult:
+    """Ask for the end of a run without waiting for its requests. Idempotent. Raises NotFoundError, NotAllowedError."""
+    actor.require(OPERATE)
+    deployment = find_deployment(deployment_id)
+    with transaction.atomic():
+        wish = Deployment.objects.filter(pk=deployment.pk, stop_now=False).exclude(phase__in=ENDED)
+        stopped_by = deployment.stopped_by or actor.name
+        changed = wish.update(desired=Desired.STOPPED, stop_now=True, stopped_by=stopped_by, next_check_at=Now())
+        if changed:
+            _note_wish(deployment, actor, "deployment.stop_now", "stop_now_asked")
+    deployment.refresh_from_db()
+    return StopResult(deployment=deployment, changed=bool(changed))
+
+
+def replace_deployment(deployment_id: int, *, actor: Actor, in_place: bool = False) -> Deployment:
+    """Start the config's current revision beside a run, which drains and stops once the new one is ready.
+
+    ``in_place`` stops the old one first, for want of memory, and starts it again as it was if the new one fails.
+    Raises NotFoundError, NotAllowedError, or ConflictError when it has ended, is stopping or is being replaced.
+    """
+    actor.require(OPERATE)
+    old = find_deployment(deployment_id)
+    if not old.is_live or old.desired == Desired.STOPPED:
+        raise ConflictError(_("This run has ended or is being stopped. Start the config again instead."))
+    columns = {"supersedes": old, "in_place": in_place, "pinned_node": old.pinned_node, "pinned_gpus": old.pinned_gpus}
+    try:
+        with transaction.atomic():
+            new = _create(old.config, _free_replica(old.config), actor, **columns)
+            if in_place:
+                stop_deployment(old.pk, actor=actor)
+    except IntegrityError:
+        raise ConflictError(_("Somebody is replacing this run already.")) from None
+    return new
+
+
+def _free_replica(config: Config) -> int:
+    """A number that no live run of the config has; it takes the old one's once that has ended."""
+    taken = Deployment.objects.filter(config=config).exclude(phase__in=ENDED).values_list("replica", flat=True)
+    return max(taken, default=-1) + 1
 
 
 def stop_config(config_name: str, *, actor: Actor) -> list[StopResult]:
@@ -107,7 +167,31 @@ def _live(config: Config, replica: int) -> Deployment | None:
     return Deployment.objects.filter(config=config, replica=replica).exclude(phase__in=ENDED).first()
 
 
-def _create(config: Config, replica: int, actor: Actor) -> Deployment:
+def _pinned(config: Config, pins: Pins) -> dict[str, Any]:
+    """Columns for the pins. Raises InvalidInputError naming what there is."""
+    if not pins.node:
+        if pins.gpus:
+            raise InvalidInputError(_("Name the node whose GPUs you mean."), fields={"node": [_("It is missing.")]})
+        return {}
+    node = Node.objects.filter(name=pins.node).first()
+    if node is None:
+        known = ", ".join(Node.objects.values_list("name", flat=True)) or "–"
+        message = _("There is no node “%(name)s”. Known nodes: %(known)s.") % {"name": pins.node, "known": known}
+        raise InvalidInputError(message, fields={"node": [message]})
+    uuids = dict(Gpu.objects.filter(node=node, replay=False).values_list("index", "uuid"))
+    missing = [index for index in pins.gpus if index not in uuids]
+    if missing or (pins.gpus and len(set(pins.gpus)) != config.gpus):
+        message = _("%(config)s needs %(count)s GPUs of %(node)s, which has: %(known)s.") % {
+            "config": config.name,
+            "count": config.gpus,
+            "node": node.name,
+            "known": ", ".join(map(str, sorted(uuids))) or "–",
+        }
+        raise InvalidInputError(message, fields={"gpus": [message]})
+    return {"pinned_node": node, "pinned_gpus": [uuids[index] for index in sorted(set(pins.gpus))]}
+
+
+def _create(config: Config, replica: int, actor: Actor, **columns: Any) -> Deployment:
     spec = config.serving_spec()
     now = timezone.now()
     with transaction.atomic():
@@ -120,6 +204,7 @@ def _create(config: Config, replica: int, actor: Actor) -> Deployment:
             started_by=actor.name,
             phase_since=now,
             next_check_at=now,
+            **columns,
         )
         _note_wish(deployment, actor, "deployment.start", "start_asked")
     return deployment

@@ -21,6 +21,7 @@ from .body import ClientLeftError, parse_chat, read_body
 from .departure import StopWhenClientLeaves
 from .exchange import Exchange
 from .relay import Relay
+from .reporting import Report
 from .routing import ListedModel, RoutingTable
 from .subscription import Subscription
 from .upstream import SILENCE_S, open_session
@@ -47,6 +48,7 @@ class GatewayApplication:
         self.table = RoutingTable()
         self.authenticator = Authenticator()
         self._subscription = Subscription(connect, self.table, on_keys_changed=self.authenticator.forget)
+        self._report = Report(connect, self.table)
         self._silence_s = silence_s
         self._session: aiohttp.ClientSession | None = None
 
@@ -54,10 +56,12 @@ class GatewayApplication:
         """Open the client, read the routing table and follow it. Redis may be away."""
         self._session = open_session(silence_s=self._silence_s)
         await self._subscription.start()
+        await self._report.start()
 
     async def shutdown(self) -> None:
         """Close both. Safe to repeat, and without :meth:`startup`."""
         await self._subscription.stop()
+        await self._report.stop()
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -64,7 +64,7 @@ class Relay:
         response = await self._session.post(
             address(route.endpoint, exchange.path),
             data=payload(await body.with_model(route.served_name)),
-            headers=headers_to_upstream(exchange.headers, exchange.request_id),
+            headers=headers_to_upstream(exchange.headers, exchange.request_id, route),
             allow_redirects=False,
         )
         try:

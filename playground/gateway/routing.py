@@ -21,7 +21,7 @@ SERVED_PROTOCOLS = frozenset({"openai-text"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """One ready deployment; ``endpoint`` is its base URL without a path."""
+    """One ready deployment; ``endpoint`` is its base URL without a path, ``keyed`` whether it asks for its own key."""
 
     deployment_id: int
     config: str
@@ -31,6 +31,7 @@ class Route:
     served_name: str
     endpoint: str
     node: str
+    keyed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,7 @@ def _parse(raw: str) -> tuple[int, list[Route]]:
     known = [field.name for field in fields(Route)]
     try:
         document: dict[str, Any] = json.loads(raw)
-        routes = [Route(**{name: entry[name] for name in known}) for entry in document["routes"]]
+        routes = [Route(**{name: entry[name] for name in known if name in entry}) for entry in document["routes"]]
         version = int(document["version"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a routing table: {error!r}") from error

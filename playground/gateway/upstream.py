@@ -13,6 +13,7 @@ import aiohttp
 from django.utils.translation import gettext_lazy as _
 from yarl import URL
 
+from deployments.deployment_keys import deployment_key
 from playground.exceptions import UpstreamError, UpstreamTimeoutError
 
 from .body import LARGE_BYTES
@@ -114,8 +115,8 @@ def address(endpoint: str, path: str) -> URL:
     return URL(endpoint.rstrip("/") + path)
 
 
-def headers_to_upstream(headers: Headers, request_id: bytes) -> dict[str, str]:
-    """What a model's server is told about the client."""
+def headers_to_upstream(headers: Headers, request_id: bytes, route: Route) -> dict[str, str]:
+    """What a model's server is told about the client; of keys only the deployment's own, never the client's."""
     passed = {name.decode(): headers[name].decode("latin-1") for name in _TO_UPSTREAM if name in headers}
     own = {
         "content-type": "application/json",
@@ -123,7 +124,14 @@ def headers_to_upstream(headers: Headers, request_id: bytes) -> dict[str, str]:
         # The answer is passed on as it comes, and its end is looked at.
         "accept-encoding": "identity",
     }
+    if route.keyed:
+        own["authorization"] = f"Bearer {_key(route.deployment_id)}"
     return {**passed, **own}
+
+
+@lru_cache(maxsize=1024)
+def _key(deployment_id: int) -> str:
+    return deployment_key(deployment_id)
 
 
 def headers_to_client(response: aiohttp.ClientResponse, route: Route) -> RawHeaders:

@@ -19,7 +19,9 @@ from django.db.models.functions import Now
 
 from deployments import fetching
 from deployments.actors import Actor
-from deployments.engines.base import CausePattern, ProbeResult
+from deployments.engines.argument_style import ArgumentStyle
+from deployments.engines.base import Cancelled, CausePattern, ProbeResult, Report
+from deployments.engines.metrics import EngineMetrics
 from deployments.lifecycle import acting, launching, survey
 from deployments.lifecycle import reconcile as loop
 from deployments.lifecycle.phases import Phase
@@ -37,7 +39,15 @@ OPS = Actor(name="ops1", via="cli")
 #: The phases from Start to ready.
 WAY_UP = ["preparing", "starting", "loading", "ready"]
 #: Columns of a deployment that time is measured from.
-MOMENTS = ("phase_since", "ready_at", "signalled_at", "killed_at", "next_check_at", "claim_expires_at")
+MOMENTS = (
+    "phase_since",
+    "ready_at",
+    "signalled_at",
+    "killed_at",
+    "run_cleared_at",
+    "next_check_at",
+    "claim_expires_at",
+)
 
 
 @dataclass
@@ -52,6 +62,9 @@ class FakeEngine:
     protocols: Sequence[str] = ("openai-text",)
     grace_s: int = 20
     causes: Sequence[CausePattern] = ()
+    key_variable: str = ""
+    arguments: ArgumentStyle = ArgumentStyle()
+    prepares: bool = False
     healthy: bool = True
     serves: bool = True
     probes: list[bool] = field(default_factory=list)
@@ -60,7 +73,7 @@ class FakeEngine:
     def process_command(self, spec: ServingSpec) -> tuple[str, ...]:
         return ("fake-server",)
 
-    def probe(self, endpoint: str, spec: ServingSpec, *, thorough: bool) -> ProbeResult:
+    def probe(self, endpoint: str, spec: ServingSpec, *, thorough: bool, key: str = "") -> ProbeResult:
         self.probes.append(thorough)
         self.at_probe()
         return ProbeResult(answering=self.healthy and (self.serves or not thorough))
@@ -68,6 +81,12 @@ class FakeEngine:
     def load_progress(self, lines: Sequence[str]) -> Progress | None:
         shards = [line for line in lines if line.startswith("shard")]
         return Progress(step="shards", done=len(shards), total=4, unit="shards") if shards else None
+
+    def prepare(self, endpoint: str, spec: ServingSpec, *, report: Report, cancelled: Cancelled, key: str = "") -> None:
+        return
+
+    def read_metrics(self, endpoint: str, *, key: str = "") -> EngineMetrics | None:
+        return None
 
 
 class FakeTime:

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from deployments.lifecycle import decide as rules
 from deployments.lifecycle.decide import (
+    Clear,
     CloseAttempt,
+    Draining,
     Fetch,
     FetchView,
     Launch,
     Limits,
+    MemoryView,
     Move,
     Place,
     Rest,
@@ -45,6 +48,41 @@ def situation(phase: Phase, run: RunState = RunState.GONE, **changes: object) ->
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
+def stopping(
+    *, in_flight: int | None = 0, age_s: float = 0, ready_since: datetime | None = NOW, **changes: object
+) -> Situation:
+    """A run with a grace of 5 s that was asked to stop `age_s` seconds ago."""
+    return situation(
+        Phase.STOPPING,
+        RunState.RUNNING,
+        desired=Desired.STOPPED,
+        phase_since=NOW - timedelta(seconds=age_s),
+        draining=Draining(in_flight=in_flight),
+        ready_since=ready_since,
+        **changes,
+    )
+
+
+def ended(memory: str, *, cleared_s: float | None = None) -> Situation:
+    """A stopping run with GPUs that has ended; cleared so many seconds ago, if it was."""
+    return situation(
+        Phase.STOPPING,
+        RunState.GONE,
+        desired=Desired.STOPPED,
+        memory=MemoryView(state=memory, holders="pid 1"),
+        run_cleared_at=None if cleared_s is None else NOW - timedelta(seconds=cleared_s),
+    )
+
+
+def serving(
+    *, phase: Phase = Phase.READY, paused: bool = False, restart_unhealthy: bool = False, **changes: object
+) -> Situation:
+    """A run that serves, or did until now."""
+    limits = Limits(load_timeout_s=60, grace_s=5, max_attempts=3, restart_unhealthy=restart_unhealthy)
+    run = RunObservation(state=RunState.RUNNING, paused=paused)
+    return dataclasses.replace(situation(phase, limits=limits, **changes), run=run)
+
+
 moments = st.none() | st.integers(-10_000, 10_000).map(lambda s: NOW + timedelta(seconds=s))
 situations = st.builds(
     Situation,
@@ -58,8 +96,14 @@ situations = st.builds(
         load_timeout_s=st.integers(1, 3600),
         grace_s=st.integers(0, 600),
         max_attempts=st.integers(1, 9),
+        restart_unhealthy=st.booleans(),
     ),
-    run=st.builds(RunObservation, state=st.sampled_from(RunState), exit_code=st.none() | st.integers(-64, 255)),
+    run=st.builds(
+        RunObservation,
+        state=st.sampled_from(RunState),
+        paused=st.booleans(),
+        exit_code=st.none() | st.integers(-64, 255),
+    ),
     failures=st.integers(0, 20),
     failed_probes=st.integers(0, 20),
     fetch=st.builds(
@@ -73,6 +117,10 @@ situations = st.builds(
     signalled_at=moments,
     killed_at=moments,
     abort_reason=st.sampled_from(["", "load_timeout"]),
+    stop_now=st.booleans(),
+    draining=st.builds(Draining, in_flight=st.none() | st.integers(0, 5)),
+    run_cleared_at=moments,
+    memory=st.none() | st.builds(MemoryView, state=st.sampled_from(["free", "held", "unconfirmed"])),
     unplaceable=st.sampled_from(["", "no_node_answers"]),
 )
 
@@ -170,9 +218,41 @@ def test_a_run_ends_only_when_it_is_gone(it: Situation) -> None:
                 Phase.STOPPING,
                 RunState.RUNNING,
                 desired=Desired.STOPPED,
+                phase_since=NOW - timedelta(seconds=5),
                 signalled_at=NOW - timedelta(seconds=5),
             ),
             Signal(force=True),
+        ),
+        (stopping(in_flight=3, age_s=1), Wait(after_s=0.5, reason="draining", params=(("count", 3), ("seconds", 4)))),
+        (stopping(in_flight=None), Wait(after_s=0.5, reason="draining", params=(("count", 0), ("seconds", 5)))),
+        (stopping(in_flight=0), Signal(force=False)),
+        (stopping(in_flight=3, age_s=5), Signal(force=False)),
+        (stopping(in_flight=3, stop_now=True), Signal(force=False)),
+        (stopping(in_flight=3, ready_since=None), Signal(force=False)),
+        (stopping(age_s=7, signalled_at=NOW - timedelta(seconds=2)), Wait(after_s=0.1)),
+        (stopping(age_s=10, signalled_at=NOW - timedelta(seconds=5)), Signal(force=True)),
+        (stopping(stop_now=True, signalled_at=NOW - timedelta(seconds=1)), Wait(after_s=0.1)),
+        (stopping(stop_now=True, signalled_at=NOW - timedelta(seconds=2)), Signal(force=True)),
+        (ended("free"), Clear()),
+        (ended("free", cleared_s=0), CloseAttempt(phase=Phase.STOPPED, reason="stopped")),
+        (ended("held", cleared_s=1), Wait(after_s=0.5, reason="memory_held", params=(("holders", "pid 1"),))),
+        (
+            ended("held", cleared_s=30),
+            CloseAttempt(phase=Phase.STOPPED, reason="memory_not_returned", detail="pid 1", quarantine=True),
+        ),
+        (ended("unconfirmed", cleared_s=1), CloseAttempt(phase=Phase.STOPPED, reason="memory_unconfirmed")),
+        (
+            situation(Phase.QUEUED, unplaceable="gpus_held", unplaceable_detail="gpu-01: GPU 0 ← other #1"),
+            Wait(after_s=5, reason="gpus_held", params=(("detail", "gpu-01: GPU 0 ← other #1"),)),
+        ),
+        (serving(paused=True, answering=False, failed_probes=9), Wait(after_s=10, reason="paused")),
+        (
+            serving(phase=Phase.UNHEALTHY, answering=False, restart_unhealthy=True),
+            Signal(force=True, abort_reason="not_answering"),
+        ),
+        (
+            situation(Phase.UNHEALTHY, RunState.EXITED, abort_reason="not_answering"),
+            CloseAttempt(cause="not_answering"),
         ),
         (
             situation(Phase.STOPPING, RunState.EXITED, desired=Desired.STOPPED),

@@ -179,7 +179,7 @@ def test_without_a_node_of_its_runtime_it_names_the_runtime(host: Host) -> None:
     Node.objects.update(runtimes=["docker"])
     deployment = host.go_on(host.start())
     assert (deployment.phase, deployment.reason) == (Phase.QUEUED, "no_node_offers_runtime")
-    assert deployment.reason_params == {"runtime": "process"}
+    assert deployment.reason_params == {"runtime": "process", "detail": "gpu-01"}
 
 
 # Fetching

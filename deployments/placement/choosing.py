@@ -1,0 +1,138 @@
+"""The pure choice: the best node and GPUs for a request, or exactly why there are none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from .views import GIB, Choice, GpuView, Holder, NodeView, Refusal, Request
+
+#: More holders than this at once are not offered to be stopped: that is a decision for people, not for a button.
+MOST_STOPS = 4
+
+
+def choose(request: Request, nodes: Sequence[NodeView]) -> Choice | Refusal:
+    """The same answer for the same situation, whatever the order of ``nodes``.
+
+    Prefers GPUs of one island, then a node that has the image and the weights, then the tightest fit, so that the
+    largest island stays whole for what needs it.
+    """
+    eligible, refusal = _eligible(request, nodes)
+    if refusal is not None:
+        return refusal
+    found = [(node, _pick(request, node)) for node in eligible]
+    fitting = [(node, gpus) for node, gpus in found if gpus is not None]
+    if fitting:
+        node, gpus = min(fitting, key=lambda pair: _cost(request, *pair))
+        return Choice(
+            node=node.name,
+            gpu_uuids=tuple(gpu.uuid for gpu in gpus),
+            one_island=len({gpu.island for gpu in gpus}) <= 1,
+            has_image=node.has_image,
+        )
+    return _refuse(request, eligible)
+
+
+def _eligible(request: Request, nodes: Sequence[NodeView]) -> tuple[list[NodeView], Refusal | None]:
+    """The nodes that could take it, narrowed step by step; the first step that leaves none is the reason."""
+    left = sorted(nodes, key=lambda node: node.name)
+    for code, keep in (
+        ("pinned_node_unknown", lambda node: not request.node or node.name == request.node),
+        ("no_node_answers", lambda node: node.is_fresh),
+        ("no_node_offers_runtime", lambda node: request.runtime in node.runtimes),
+        ("node_in_maintenance", lambda node: not node.in_maintenance),
+    ):
+        kept = [node for node in left if keep(node)]
+        if not kept:
+            detail = request.node or ", ".join(node.name for node in left)
+            return [], Refusal(code=code if nodes else "no_node_answers", detail=detail)
+        left = kept
+    return left, None
+
+
+def _pick(request: Request, node: NodeView) -> tuple[GpuView, ...] | None:
+    """The best GPUs of one node; None when it has too few that are free. Empty for a request without GPUs."""
+    if not request.gpus:
+        return ()
+    wanted = [gpu for gpu in node.gpus if not request.gpu_uuids or gpu.uuid in request.gpu_uuids]
+    free = [gpu for gpu in wanted if gpu.fits(request.memory_bytes)]
+    if len(free) < request.gpus:
+        return None
+    islands = [island for island in _islands(free) if len(island) >= request.gpus]
+    pool = min(islands, key=lambda island: (len(island), island[0].index)) if islands else free
+    tightest = sorted(pool, key=lambda gpu: (gpu.free_bytes or 0, gpu.index))[: request.gpus]
+    return tuple(sorted(tightest, key=lambda gpu: gpu.index))
+
+
+def _islands(gpus: Iterable[GpuView]) -> list[list[GpuView]]:
+    grouped: defaultdict[str, list[GpuView]] = defaultdict(list)
+    for gpu in sorted(gpus, key=lambda gpu: gpu.index):
+        grouped[gpu.island].append(gpu)
+    return list(grouped.values())
+
+
+def _cost(request: Request, node: NodeView, gpus: Sequence[GpuView]) -> tuple[object, ...]:
+    apart = len({gpu.island for gpu in gpus}) > 1
+    free = sum(gpu.fits(request.memory_bytes) for gpu in node.gpus)
+    return apart, not node.has_image, not node.has_weights, free - len(gpus), node.live, node.name
+
+
+def _refuse(request: Request, nodes: Sequence[NodeView]) -> Refusal:
+    detail = "; ".join(filter(None, (_why(request, node) for node in nodes)))
+    possible = [node for node in nodes if _could_ever(request, node)]
+    if not possible:
+        return Refusal(code="fits_nowhere", detail=detail)
+    return Refusal(code="gpus_held", detail=detail, stops=_fewest_stops(request, possible))
+
+
+def _could_ever(request: Request, node: NodeView) -> bool:
+    """Whether an otherwise empty node would do."""
+    big = [gpu for gpu in node.gpus if not gpu.replay and gpu.memory_bytes >= request.memory_bytes]
+    if request.gpu_uuids:
+        big = [gpu for gpu in big if gpu.uuid in request.gpu_uuids]
+    return len(big) >= request.gpus
+
+
+def _fewest_stops(request: Request, nodes: Sequence[NodeView]) -> tuple[Holder, ...]:
+    """The smallest set of holders of one node whose stop makes room; the first by node and id among equals."""
+    best: tuple[Holder, ...] = ()
+    for node in nodes:
+        usable = [gpu for gpu in node.gpus if not request.gpu_uuids or gpu.uuid in request.gpu_uuids]
+        gained = [gpu for gpu in usable if gpu.would_fit(request.memory_bytes)]
+        holders = sorted({gpu.holder for gpu in gained if gpu.holder}, key=lambda holder: holder.deployment_id)
+        most = min(MOST_STOPS, len(holders), len(best) - 1 if best else MOST_STOPS)
+        for count in range(1, most + 1):
+            enough = [
+                chosen
+                for chosen in combinations(holders, count)
+                if sum(gpu.holder is None or gpu.holder in chosen for gpu in gained) >= request.gpus
+            ]
+            if enough:
+                best = enough[0]
+                break
+    return best
+
+
+def _why(request: Request, node: NodeView) -> str:
+    """What keeps each GPU of a node, in names and numbers that need no translation."""
+    if not node.gpus:
+        return f"{node.name}: 0 GPU"
+    told = [f"GPU {gpu.index} {_reason(request, gpu)}" for gpu in sorted(node.gpus, key=lambda gpu: gpu.index)]
+    return f"{node.name}: " + ", ".join(told)
+
+
+def _reason(request: Request, gpu: GpuView) -> str:
+    if gpu.replay:
+        return "(replay)"
+    if gpu.holder is not None:
+        return f"← {gpu.holder.config} #{gpu.holder.deployment_id}"
+    if gpu.free_bytes is None:
+        return "(?)"
+    if gpu.quarantined:
+        return "(quarantine)"
+    told = f"{gpu.free_bytes / GIB:.1f}/{gpu.memory_bytes / GIB:.0f} GiB"
+    for process in gpu.foreign[:3]:
+        held = "" if process.memory_bytes is None else f" {process.memory_bytes / GIB:.1f} GiB"
+        told += f" ← pid {process.pid} {process.command} ({process.user}){held}"
+    return told

@@ -1,0 +1,90 @@
+"""Reads the nodes as a placement sees them: rows, leases and the agents' readings. Five queries, however many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from django.db.models.functions import Now
+
+from deployments.gpu_readings import GpuReading, NodeReading, latest_readings
+from deployments.lifecycle.freshness import FRESH
+from deployments.lifecycle.phases import ENDED
+from deployments.models import Deployment, Fetch, Gpu, GpuLease, Node
+from deployments.spec import ServingSpec
+
+from .islands import islands
+from .views import GIB, GpuView, Holder, NodeView, Request
+
+
+def request_of(spec: ServingSpec, *, node: str = "", gpu_uuids: Collection[str] = ()) -> Request:
+    """What a specification asks for, with an operator's pins."""
+    each = int(spec.memory_gib / spec.gpus * GIB) if spec.gpus else 0
+    return Request(runtime=spec.runtime, gpus=spec.gpus, memory_bytes=each, node=node, gpu_uuids=tuple(gpu_uuids))
+
+
+class Fleet:
+    """The nodes at one moment, for any number of requests: read it once for a page."""
+
+    def __init__(self) -> None:
+        self._nodes = list(Node.objects.order_by("name"))
+        self._fresh = set(Node.objects.filter(heartbeat_at__gt=Now() - FRESH).values_list("pk", flat=True))
+        self._gpus = list(Gpu.objects.order_by("node_id", "index"))
+        leases = GpuLease.objects.select_related("deployment").only("gpu", "deployment__spec")
+        self._holders = {
+            lease.gpu_id: Holder(deployment_id=lease.deployment_id, config=lease.deployment.spec["config"])
+            for lease in leases
+        }
+        live = Deployment.objects.exclude(phase__in=ENDED).values_list("node", flat=True)
+        self._live = Counter(live)
+        self._readings: Mapping[str, NodeReading] = latest_readings([node.name for node in self._nodes])
+        self._images = {
+            (node, runtime, image)
+            for node, runtime, image in Fetch.objects.filter(state=Fetch.State.DONE).values_list(
+                "node", "runtime", "image"
+            )
+        }
+
+    def views(self, spec: ServingSpec) -> list[NodeView]:
+        """The nodes as a request for ``spec`` sees them."""
+        return [
+            NodeView(
+                name=node.name,
+                gpus=self.gpus(node),
+                runtimes=frozenset(node.runtimes),
+                is_fresh=node.pk in self._fresh,
+                in_maintenance=node.maintenance_since is not None,
+                has_image=(node.pk, spec.runtime, spec.image) in self._images,
+                live=self._live[node.pk],
+            )
+            for node in self._nodes
+        ]
+
+    def gpus(self, node: Node) -> tuple[GpuView, ...]:
+        """The GPUs of a node, by index."""
+        rows = [gpu for gpu in self._gpus if gpu.node_id == node.pk]
+        reading = self._readings.get(node.name)
+        measured = {gpu.uuid: gpu for gpu in reading.gpus} if reading else {}
+        island_of = islands({gpu.uuid: (gpu.nvlink_peers, gpu.numa_node) for gpu in rows})
+        return tuple(self._view(gpu, measured.get(gpu.uuid), island_of[gpu.uuid]) for gpu in rows)
+
+    def reading(self, node: Node) -> NodeReading | None:
+        """What the node's agent measured in the last seconds."""
+        return self._readings.get(node.name)
+
+    def _view(self, gpu: Gpu, measured: GpuReading | None, island: str) -> GpuView:
+        processes = (measured.processes or ()) if measured else ()
+        holder = self._holders.get(gpu.pk)
+        own = [each for each in processes if each.run_name and holder and f"-{holder.deployment_id}-" in each.run_name]
+        return GpuView(
+            uuid=gpu.uuid,
+            index=gpu.index,
+            memory_bytes=gpu.memory_bytes,
+            free_bytes=measured.memory_free if measured and not measured.error else None,
+            returned_bytes=sum(each.memory_bytes or 0 for each in own),
+            island=island,
+            holder=holder,
+            foreign=tuple(each for each in processes if not each.run_name),
+            quarantined=gpu.quarantined_at is not None,
+            replay=gpu.replay,
+        )

@@ -1,0 +1,94 @@
+"""What a placement is decided upon: the nodes and their GPUs as they are now. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployments.gpu_readings import GpuProcess
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """The live deployment that has the lease of a GPU."""
+
+    deployment_id: int
+    config: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuView:
+    """One GPU. Bytes as measured; ``free_bytes`` None means that no fresh reading tells.
+
+    ``returned_bytes`` is what its holder's own processes have: free once that has stopped.
+    ``island`` is equal for GPUs that reach each other fast (NVLink, else one NUMA node).
+    """
+
+    uuid: str
+    index: int
+    memory_bytes: int
+    free_bytes: int | None
+    returned_bytes: int = 0
+    island: str = ""
+    holder: Holder | None = None
+    foreign: tuple[GpuProcess, ...] = ()
+    quarantined: bool = False
+    replay: bool = False
+
+    @property
+    def is_placeable(self) -> bool:
+        """Whether it may be given to anybody at all, now or later."""
+        return not self.replay and not self.quarantined and self.free_bytes is not None
+
+    def fits(self, wanted_bytes: int) -> bool:
+        """Whether it can be given away now."""
+        return self.is_placeable and self.holder is None and (self.free_bytes or 0) >= wanted_bytes
+
+    def would_fit(self, wanted_bytes: int) -> bool:
+        """Whether it could be given away once its holder has stopped."""
+        return self.is_placeable and (self.free_bytes or 0) + self.returned_bytes >= wanted_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeView:
+    """One node. ``live`` counts the deployments that it has now."""
+
+    name: str
+    gpus: tuple[GpuView, ...] = ()
+    runtimes: frozenset[str] = frozenset()
+    is_fresh: bool = True
+    in_maintenance: bool = False
+    has_image: bool = False
+    has_weights: bool = False
+    live: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a config asks for: so many whole GPUs, each with so much free memory."""
+
+    runtime: str
+    gpus: int = 0
+    memory_bytes: int = 0
+    node: str = ""
+    gpu_uuids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Where it goes. ``one_island`` tells whether its GPUs reach each other fast."""
+
+    node: str
+    gpu_uuids: tuple[str, ...] = ()
+    one_island: bool = True
+    has_image: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why it goes nowhere now. ``stops`` are the fewest deployments whose end would make room; empty: none would."""
+
+    code: str
+    detail: str = ""
+    stops: tuple[Holder, ...] = ()

@@ -1,0 +1,78 @@
+"""Tells what this gateway process has under way, so that a server is stopped only when nothing is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from deployments.redis import RedisError
+from deployments.redis_keys import gateway_state
+
+from .routing import RoutingTable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+logger = logging.getLogger(__name__)
+LIVES_S: Final = 3
+#: Renewed this often at least; a change of the table or of a count is told at the next look.
+RENEW_S: Final = 1.0
+LOOK_S: Final = 0.1
+
+
+class Report:
+    """Writes version and counts under a name of this process, for as long as it lives."""
+
+    def __init__(self, connect: Callable[[], Redis], table: RoutingTable) -> None:
+        self._connect = connect
+        self._table = table
+        self._key = gateway_state(f"{os.getpid()}-{secrets.token_hex(4)}")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Go on in the background."""
+        self._task = asyncio.create_task(self._run(), name="berth gateway report")
+
+    async def stop(self) -> None:
+        """End, and take the report back: nobody should wait for a gateway that has gone. Safe to repeat."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        client = self._connect()
+        away = False
+        try:
+            while True:
+                try:
+                    await self._tell(client)
+                except (RedisError, OSError) as error:
+                    if not away:
+                        logger.warning("What is in flight cannot be told: %s", error)
+                    away = True
+                    await asyncio.sleep(RENEW_S)
+                else:
+                    away = False
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await client.delete(self._key)
+            await client.aclose()
+
+    async def _tell(self, client: Redis) -> None:
+        told = self._state()
+        await client.set(self._key, told, ex=LIVES_S)
+        for _look in range(int(RENEW_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            if self._state() != told:
+                return
+
+    def _state(self) -> str:
+        return json.dumps({"version": self._table.version, "in_flight": self._table.in_flight.snapshot()})

@@ -1,0 +1,192 @@
+"""The pure choice of node and GPUs: held against brute force, and case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.gpu_readings import GpuProcess
+from deployments.placement.choosing import choose
+from deployments.placement.islands import islands
+from deployments.placement.views import GIB, Choice, GpuView, Holder, NodeView, Refusal, Request
+
+WANTED = Request(runtime="docker", gpus=2, memory_bytes=40 * GIB)
+
+
+def gpu(index: int, free: float | None = 80, **changes: object) -> GpuView:
+    base = GpuView(
+        uuid=f"GPU-{index}",
+        index=index,
+        memory_bytes=80 * GIB,
+        free_bytes=None if free is None else int(free * GIB),
+        island="nvlink",
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def node(*gpus: GpuView, name: str = "gpu-01", **changes: object) -> NodeView:
+    base = NodeView(name=name, gpus=gpus, runtimes=frozenset({"docker", "process"}))
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def chosen(request: Request, *nodes: NodeView) -> Choice:
+    answer = choose(request, nodes)
+    assert isinstance(answer, Choice), answer
+    return answer
+
+
+def refused(request: Request, *nodes: NodeView) -> Refusal:
+    answer = choose(request, nodes)
+    assert isinstance(answer, Refusal), answer
+    return answer
+
+
+def test_the_first_free_gpus_of_one_island_are_taken() -> None:
+    answer = chosen(WANTED, node(*(gpu(index) for index in range(4))))
+    assert (answer.node, answer.gpu_uuids, answer.one_island) == ("gpu-01", ("GPU-0", "GPU-1"), True)
+
+
+def test_a_foreign_process_counts_by_what_it_holds() -> None:
+    process = GpuProcess(pid=8123, memory_bytes=60 * GIB, user="root", command="python3")
+    taken = [gpu(0, free=20, foreign=(process,)), gpu(1), gpu(2)]
+    assert chosen(WANTED, node(*taken)).gpu_uuids == ("GPU-1", "GPU-2")
+    answer = refused(WANTED, node(*taken[:2]))
+    assert answer.code == "gpus_held"
+    assert "GPU 0 20.0/80 GiB ← pid 8123 python3 (root) 60.0 GiB" in answer.detail
+    assert answer.stops == ()
+
+
+def test_a_lease_holds_a_gpu_before_its_memory_is_used() -> None:
+    held = [gpu(0, holder=Holder(deployment_id=7, config="other")), gpu(1)]
+    answer = refused(WANTED, node(*held))
+    assert "GPU 0 ← other #7" in answer.detail
+    assert answer.stops == (Holder(deployment_id=7, config="other"),)
+
+
+def test_the_fewest_deployments_are_offered_to_be_stopped() -> None:
+    one, two = Holder(deployment_id=1, config="a"), Holder(deployment_id=2, config="b")
+    both = [gpu(0, free=1, returned_bytes=79 * GIB, holder=one), gpu(1, free=1, returned_bytes=79 * GIB, holder=two)]
+    assert refused(WANTED, node(*both)).stops == (one, two)
+    assert refused(WANTED, node(*both, gpu(2))).stops == (one,)
+    assert refused(WANTED, node(*both), node(*(replace(each, holder=two) for each in both), name="z")).stops == (two,)
+
+
+def test_stopping_what_would_not_free_enough_is_not_offered() -> None:
+    one = Holder(deployment_id=1, config="a")
+    foreign = GpuProcess(pid=1, memory_bytes=70 * GIB)
+    assert refused(WANTED, node(gpu(0, free=5, holder=one, foreign=(foreign,)), gpu(1))).stops == ()
+
+
+def test_gpus_of_a_replay_and_quarantined_and_unmeasured_ones_are_never_taken() -> None:
+    for bad in (gpu(0, replay=True), gpu(0, quarantined=True), gpu(0, free=None)):
+        assert isinstance(choose(WANTED, [node(bad, gpu(1))]), Refusal)
+
+
+def test_the_smallest_island_that_is_enough_is_taken() -> None:
+    big = [gpu(index, island="nvlink a") for index in range(4)]
+    small = [gpu(index, island="nvlink b") for index in (4, 5)]
+    assert chosen(WANTED, node(*big, *small)).gpu_uuids == ("GPU-4", "GPU-5")
+
+
+def test_gpus_apart_are_better_than_none_and_it_says_so() -> None:
+    answer = chosen(WANTED, node(gpu(0, island="numa 0"), gpu(1, island="numa 1")))
+    assert (answer.gpu_uuids, answer.one_island) == (("GPU-0", "GPU-1"), False)
+
+
+def test_the_node_with_the_image_is_preferred_but_never_to_a_worse_link() -> None:
+    with_image = node(gpu(0), gpu(1), name="b", has_image=True)
+    assert chosen(WANTED, node(gpu(0), gpu(1), name="a"), with_image).node == "b"
+    apart = replace(with_image, gpus=(gpu(0, island="x"), gpu(1, island="y")))
+    assert chosen(WANTED, node(gpu(0), gpu(1), name="a"), apart).node == "a"
+
+
+def test_without_gpus_the_least_loaded_node_takes_it() -> None:
+    request = Request(runtime="process")
+    assert chosen(request, node(name="a", live=3), node(name="b", live=1)).node == "b"
+
+
+def test_pins_are_kept_or_refused() -> None:
+    request = replace(WANTED, node="gpu-01", gpu_uuids=("GPU-2", "GPU-3"))
+    four = [gpu(index) for index in range(4)]
+    assert chosen(request, node(*four), node(*four, name="a")).gpu_uuids == ("GPU-2", "GPU-3")
+    four[2] = gpu(2, free=3)
+    assert refused(request, node(*four)).code == "gpus_held"
+    assert refused(replace(WANTED, node="nowhere"), node(*four)).code == "pinned_node_unknown"
+
+
+def test_the_first_thing_that_is_missing_is_the_reason() -> None:
+    four = [gpu(index) for index in range(4)]
+    assert refused(WANTED).code == "no_node_answers"
+    assert refused(WANTED, node(*four, is_fresh=False)).code == "no_node_answers"
+    assert refused(WANTED, node(*four, runtimes=frozenset({"process"}))).code == "no_node_offers_runtime"
+    assert refused(WANTED, node(*four, in_maintenance=True)).code == "node_in_maintenance"
+    assert refused(WANTED, node(gpu(0))).code == "fits_nowhere"
+    assert refused(replace(WANTED, memory_bytes=90 * GIB), node(*four)).code == "fits_nowhere"
+
+
+gpus = st.builds(
+    gpu,
+    index=st.integers(0, 7),
+    free=st.none() | st.integers(0, 80),
+    island=st.sampled_from(["a", "b"]),
+    holder=st.none() | st.builds(Holder, deployment_id=st.integers(1, 3), config=st.just("c")),
+    quarantined=st.booleans(),
+    replay=st.booleans(),
+)
+nodes = st.builds(
+    lambda gpus, **changes: node(*gpus, **changes),
+    st.lists(gpus, max_size=6, unique_by=lambda each: each.index),
+    name=st.sampled_from(["a", "b", "c"]),
+    in_maintenance=st.booleans(),
+    is_fresh=st.booleans(),
+    has_image=st.booleans(),
+)
+
+
+@given(st.lists(nodes, max_size=3, unique_by=lambda each: each.name), st.integers(0, 4), st.randoms())
+def test_it_finds_a_place_exactly_when_there_is_one(found: list[NodeView], count: int, random: object) -> None:
+    request = replace(WANTED, gpus=count)
+    answer = choose(request, found)
+    assert (isinstance(answer, Choice)) == any(possible(request, each) for each in found)
+    if isinstance(answer, Choice):
+        place = next(each for each in found if each.name == answer.node)
+        assert answer.gpu_uuids in possible(request, place)
+    assert choose(request, found[::-1]) == answer
+
+
+def possible(request: Request, place: NodeView) -> list[tuple[str, ...]]:
+    """Every allowed set of GPUs of a node, by brute force."""
+    if place.in_maintenance or not place.is_fresh:
+        return []
+    ordered: Sequence[GpuView] = sorted(place.gpus, key=lambda each: each.index)
+    return [
+        tuple(each.uuid for each in chosen)
+        for chosen in combinations(ordered, request.gpus)
+        if all(
+            not each.replay
+            and not each.quarantined
+            and each.holder is None
+            and each.free_bytes is not None
+            and each.free_bytes >= request.memory_bytes
+            for each in chosen
+        )
+    ]
+
+
+def test_islands_follow_links_over_others_and_else_the_numa_node() -> None:
+    found = islands(
+        {
+            "a": (("b",), 0),
+            "b": (("a", "c"), 0),
+            "c": (("b",), 1),
+            "d": ((), 1),
+            "e": ((), 1),
+            "f": ((), None),
+        }
+    )
+    assert found["a"] == found["b"] == found["c"] != found["d"]
+    assert found["d"] == found["e"] != found["f"]
