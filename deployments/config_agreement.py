@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
 
 from .config_items import Problem
 from .config_values import ConfigValues
+from .engines import engine_named
+from .engines.argument_style import option_value
 from .models.catalogue import RuntimeName
-
-TENSOR_PARALLEL = ("--tensor-parallel-size", "-tp", "--tp", "--tp-size", "--num-shard")
-CONTEXT = ("--max-model-len", "--session-len", "--context-length", "--max-total-tokens")
-SERVED_NAME = ("--served-model-name", "--model-name", "--alias")
-#: Engines that use one GPU unless an argument says more.
-SPLIT_BY_ARGUMENT = frozenset({"vllm", "lmdeploy", "sglang"})
-
-
-def option_value(arguments: Sequence[str], options: Sequence[str]) -> str | None:
-    """The value of the last of ``options`` in an argv, written ``--name value`` or ``--name=value``."""
-    found = None
-    for position, argument in enumerate(arguments):
-        option, equals, value = argument.partition("=")
-        if option in options:
-            if equals:
-                found = value
-            elif position + 1 < len(arguments):
-                found = arguments[position + 1]
-    return found
 
 
 def agreement_warnings(values: ConfigValues) -> Iterator[Problem]:
@@ -52,11 +35,12 @@ def _is_pinned(image: str) -> bool:
 
 
 def _gpu_warnings(values: ConfigValues) -> Iterator[Problem]:
-    parallel = option_value(values.arguments, TENSOR_PARALLEL)
+    style = engine_named(values.engine).arguments
+    parallel = style.split_over(values.arguments)
     if parallel is not None and parallel != str(max(values.gpus, 1)):
         message = _("The arguments split the model over %(parallel)s GPUs, but the config asks for %(gpus)d.")
         yield Problem(field="gpus", message=message % {"parallel": parallel, "gpus": values.gpus})
-    elif parallel is None and values.gpus > 1 and values.engine in SPLIT_BY_ARGUMENT:
+    elif parallel is None and values.gpus > 1 and style.one_gpu_by_default:
         message = _("The config asks for %(gpus)d GPUs, but no argument tells the engine to use more than one.")
         yield Problem(field="gpus", message=message % {"gpus": values.gpus})
     if values.gpus and not values.memory_gib:
@@ -67,11 +51,17 @@ def _gpu_warnings(values: ConfigValues) -> Iterator[Problem]:
 
 
 def _argument_warnings(values: ConfigValues) -> Iterator[Problem]:
-    served = option_value(values.arguments, SERVED_NAME)
+    style = engine_named(values.engine).arguments
+    served = style.name_of(values.arguments)
     if served is not None and served != values.served_name:
         message = _("The arguments make the engine answer to “%(served)s”, but the served name is “%(name)s”.")
         yield Problem(field="served_name", message=message % {"served": served, "name": values.served_name})
-    context = option_value(values.arguments, CONTEXT)
+    slots = option_value(values.arguments, style.slots)
+    if slots is not None and slots != str(values.concurrent_requests):
+        message = _("The arguments let the engine serve %(slots)s requests at a time, but the config says %(count)d.")
+        told = {"slots": slots, "count": values.concurrent_requests}
+        yield Problem(field="concurrent_requests", message=message % told)
+    context = style.context_of(values.arguments, dict(values.environment))
     if context is not None and values.context_tokens is not None and context != str(values.context_tokens):
         message = _("The arguments set a context of %(argument)s tokens, but the config says %(context)d.")
         yield Problem(field="context_tokens", message=message % {"argument": context, "context": values.context_tokens})

@@ -147,6 +147,7 @@ def _clean_environment(value: Any) -> dict[str, str]:
 
 
 def _item_problems(clean: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from argument_problems(clean.get("entrypoint", ()), field="entrypoint")
     yield from argument_problems(clean.get("arguments", ()))
     yield from environment_problems(clean.get("environment", {}))
     yield from volume_problems(clean.get("volumes", ()))
@@ -161,6 +162,9 @@ def _cross_problems(clean: Mapping[str, Any], models: Collection[str]) -> Iterat
         yield Problem(field="image", message=_("Write an image as in vllm/vllm-openai:v0.32.0."))
     if image and runtime == RuntimeName.PROCESS and not _BUNDLE.fullmatch(image):
         yield Problem(field="image", message=_("The process runtime wants the name of a bundle, as in smollm2-135m."))
+    if runtime == RuntimeName.PROCESS and clean.get("entrypoint"):
+        message = _("A process has no image whose entry point could be replaced. Take it away.")
+        yield Problem(field="entrypoint", message=message)
     path = clean.get("readiness_path")
     if path and (not path.startswith("/") or " " in path):
         yield Problem(field="readiness_path", message=_("A path begins with “/” and holds no space."))

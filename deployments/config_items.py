@@ -39,13 +39,13 @@ class Problem:
         return self.message
 
 
-def argument_problems(arguments: Sequence[str]) -> Iterator[Problem]:
+def argument_problems(arguments: Sequence[str], *, field: str = "arguments") -> Iterator[Problem]:
     """One problem for each argument that cannot be meant like this."""
     previous = ""
     for number, argument in enumerate(arguments, start=1):
         reason = _argument_reason(argument, previous)
         if reason:
-            yield Problem(field="arguments", message=reason, item=number)
+            yield Problem(field=field, message=reason, item=number)
         previous = argument
 
 

@@ -10,22 +10,35 @@ from .redis import RedisError
 
 logger = logging.getLogger(__name__)
 EXPIRES_S = 60
+#: The next one comes in two seconds: a busy node is not to find a hundred of them.
+SWEEP_EXPIRES_S = 4
 
 
 def hint_reconcile(deployment_id: int, *, node: str = "") -> None:
     """Wake the loop for one deployment, on its node once it has one. Never raises."""
-    _send("deployments.tasks.reconcile_deployment", deployment_id, f"node.{node}" if node else "control")
+    queue = f"node.{node}" if node else "control"
+    _send("deployments.tasks.reconcile_deployment", deployment_id, queue=queue)
 
 
 def hint_fetch(fetch_id: int, *, node: str) -> None:
     """Wake the node's fetching of one image. Never raises."""
-    _send("deployments.tasks.fetch_image", fetch_id, f"work.{node}")
+    _send("deployments.tasks.fetch_image", fetch_id, queue=f"work.{node}")
 
 
-def _send(task: str, argument: int, queue: str) -> None:
+def hint_sweep(node: str) -> None:
+    """Let the node's worker look for runs that nobody wants. Never raises."""
+    _send("deployments.tasks.sweep_node", queue=f"node.{node}", expires_s=SWEEP_EXPIRES_S)
+
+
+def hint_warm(fetch_id: int, *, node: str) -> None:
+    """Wake the node's bringing of a model into a running server. Never raises."""
+    _send("deployments.tasks.warm_server", fetch_id, queue=f"work.{node}")
+
+
+def _send(task: str, *arguments: int, queue: str, expires_s: int = EXPIRES_S) -> None:
     from celery import current_app
 
     try:
-        current_app.send_task(task, args=(argument,), queue=queue, expires=EXPIRES_S, retry=False)
+        current_app.send_task(task, args=arguments, queue=queue, expires=expires_s, retry=False)
     except (KombuError, RedisError, OSError) as error:
         logger.warning("No hint was sent to %s (%s); the sweep will find it", queue, error)

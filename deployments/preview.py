@@ -14,6 +14,11 @@ from .exceptions import LaunchError
 from .models.catalogue import RuntimeName
 from .secret_references import referred_names, shown_value, split_references
 from .spec import ServingSpec
+from .volumes import Volume
+
+NO_NEW_PRIVILEGES = "no-new-privileges"
+#: As :mod:`deployments.runtimes.docker.options` sets them for GPUs, which pin memory of the host.
+ULIMITS = {"memlock": -1, "stack": 64 * 1024 * 1024}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class RunPreview:
 def preview_run(spec: ServingSpec, *, secrets: Collection[str]) -> RunPreview:
     """What starting ``spec`` would run; ``secrets`` are the names of those that this host has set."""
     in_container = spec.runtime == RuntimeName.DOCKER
-    argv = spec.arguments if in_container else (*_process_command(spec), *spec.arguments)
+    argv = (*spec.entrypoint, *spec.arguments) if in_container else (*_process_command(spec), *spec.arguments)
     shown = tuple((name, shown_value(name, value)) for name, value in spec.environment)
     return RunPreview(
         runtime=spec.runtime,
@@ -58,7 +63,7 @@ def preview_run(spec: ServingSpec, *, secrets: Collection[str]) -> RunPreview:
             )
             for name, value in shown
         ),
-        mounts=tuple((name, path) for name, _colon, path in (volume.partition(":") for volume in spec.volumes)),
+        mounts=tuple((volume.source, volume.target) for volume in map(Volume.parse, spec.volumes)),
         command=shlex.join(argv),
         docker_run=_docker_run(spec, shown) if in_container else "",
         compose=_compose(spec, shown) if in_container else "",
@@ -74,16 +79,19 @@ def _process_command(spec: ServingSpec) -> tuple[str, ...]:
 
 def _docker_run(spec: ServingSpec, environment: tuple[tuple[str, str], ...]) -> str:
     """One command for a POSIX shell, an option a line. References are left to the shell that runs it."""
-    options = [["--rm"], ["--init"], ["--name", spec.config]]
+    options = [["--rm"], ["--init"], ["--security-opt", NO_NEW_PRIVILEGES], ["--name", spec.config]]
     if spec.gpus:
         options.append(["--gpus", str(spec.gpus)])
+        options += [["--ulimit", f"{name}={value}"] for name, value in ULIMITS.items()]
     if spec.shared_memory:
         options.append(["--shm-size", spec.shared_memory])
     options.append(["--publish", f"127.0.0.1:{spec.port}:{spec.port}"])
     lines = [shlex.join(option) for option in options]
     lines += [f"--env {_shell_assignment(name, value)}" for name, value in environment]
     lines += [shlex.join(["--volume", volume]) for volume in spec.volumes]
-    lines += [spec.image, *(shlex.join(words) for words in _by_option(spec.arguments))]
+    # The option takes a program without arguments; these come first of what follows the image.
+    lines += [shlex.join(["--entrypoint", program]) for program in spec.entrypoint[:1]]
+    lines += [spec.image, *(shlex.join(words) for words in _by_option(spec.entrypoint[1:] + spec.arguments))]
     return "docker run " + " \\\n  ".join(lines)
 
 
@@ -105,7 +113,9 @@ def _shell_assignment(name: str, value: str) -> str:
 
 def _compose(spec: ServingSpec, environment: tuple[tuple[str, str], ...]) -> str:
     """A Compose file with one service. A literal ``$`` is doubled, since Compose substitutes too."""
-    service: dict[str, Any] = {"image": spec.image, "init": True}
+    service: dict[str, Any] = {"image": spec.image, "init": True, "security_opt": [NO_NEW_PRIVILEGES]}
+    if spec.entrypoint:
+        service["entrypoint"] = [part.replace("$", "$$") for part in spec.entrypoint]
     if spec.arguments:
         service["command"] = [argument.replace("$", "$$") for argument in spec.arguments]
     if environment:
@@ -117,9 +127,10 @@ def _compose(spec: ServingSpec, environment: tuple[tuple[str, str], ...]) -> str
         service["shm_size"] = spec.shared_memory
     if spec.gpus:
         gpu = {"driver": "nvidia", "count": spec.gpus, "capabilities": ["gpu"]}
+        service["ulimits"] = dict(ULIMITS)
         service["deploy"] = {"resources": {"reservations": {"devices": [gpu]}}}
     document: dict[str, Any] = {"services": {spec.config: service}}
-    names = [volume.partition(":")[0] for volume in spec.volumes]
+    names = [volume.source for volume in map(Volume.parse, spec.volumes) if not volume.is_host_path]
     if names:
         document["volumes"] = dict.fromkeys(names)
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)

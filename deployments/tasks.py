@@ -7,7 +7,8 @@ from celery import shared_task
 from .fetching import run_fetch
 from .hints import hint_reconcile
 from .lifecycle.reconcile import reconcile
-from .lifecycle.sweep import sweep_all
+from .lifecycle.sweep import end_strays, sweep_all
+from .lifecycle.warming import run_warming
 from .models import Deployment
 
 
@@ -23,6 +24,18 @@ def reconcile_deployment(deployment_id: int) -> None:
 def fetch_image(fetch_id: int) -> None:
     """Fetch an image or bundle on this node."""
     run_fetch(fetch_id)
+
+
+@shared_task(name="deployments.tasks.warm_server")
+def warm_server(fetch_id: int) -> None:
+    """Bring the model into a running server of this node."""
+    run_warming(fetch_id)
+
+
+@shared_task(name="deployments.tasks.sweep_node")
+def sweep_node() -> None:
+    """End what runs on this node and belongs to nobody."""
+    end_strays()
 
 
 @shared_task(name="deployments.tasks.sweep")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import catalogue_editor, catalogue_models, config_revisions
+from .views import catalogue_editor, catalogue_models, config_arguments, config_revisions
 
 urlpatterns = [
     path("catalogue/new/", catalogue_editor.config_new, name="config_new"),
+    path("catalogue/new/arguments/", config_arguments.config_arguments, name="config_arguments"),
     path("catalogue/new/preview/", catalogue_editor.config_preview, name="config_preview"),
     path("catalogue/<str:name>/", catalogue_editor.config_page, name="config"),
     path("catalogue/<str:name>/edit/", catalogue_editor.config_edit, name="config_edit"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from deployments.progress import Progress
 from deployments.spec import ServingSpec
+
+from .argument_style import ArgumentStyle
+from .metrics import EngineMetrics
+
+Report = Callable[[Progress], None]
+Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,11 @@ class Engine(Protocol):
     protocols: Sequence[str]
     grace_s: int
     causes: Sequence[CausePattern]
+    key_variable: str
+    """The variable through which it takes the key that requests must carry; empty when it knows none."""
+    arguments: ArgumentStyle
+    prepares: bool
+    """Whether the model comes to the server only after it is up, through :meth:`prepare`."""
 
     def process_command(self, spec: ServingSpec) -> tuple[str, ...]:
         """The argv before the config's arguments in the process runtime. Raises LaunchError if it has none."""
@@ -51,4 +62,15 @@ class Engine(Protocol):
 
     def load_progress(self, lines: Sequence[str]) -> Progress | None:
         """How far loading is, from the last log lines; None when they do not say."""
+        ...
+
+    def prepare(self, endpoint: str, spec: ServingSpec, *, report: Report, cancelled: Cancelled, key: str = "") -> None:
+        """Bring the model into the running server; may take hours. Repeatable: what is there already stays.
+
+        Calls ``cancelled`` at least every second. Raises FetchCancelledError once that says yes, or FetchError.
+        """
+        ...
+
+    def read_metrics(self, endpoint: str, *, key: str = "") -> EngineMetrics | None:
+        """What the server tells about its load; None when it does not answer or tells nothing. Never raises."""
         ...

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .argument_style import ArgumentStyle
+from .metrics import comfyui_queue
+from .probes import node_types
 from .served import ServedEngine
 
 ENGINE = ServedEngine(
@@ -9,7 +12,13 @@ ENGINE = ServedEngine(
     title="ComfyUI",
     default_image="",
     default_port=8188,
+    ask=node_types,
     default_readiness_path="/system_stats",
     protocols=("openai-image",),
     grace_s=10,
+    arguments=ArgumentStyle(
+        leading=("python", "main.py", "--listen", "0.0.0.0", "--port", "8188"),  # noqa: S104 - within its container
+        takes_model=False,
+    ),
+    metrics=comfyui_queue,
 )

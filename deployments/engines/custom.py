@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployments.spec import ServingSpec
 
+from .argument_style import ArgumentStyle
 from .probes import by_protocol
 from .served import ServedEngine
 
@@ -23,6 +24,13 @@ ENGINE = Custom(
     default_port=8000,
     default_readiness_path="/health",
     protocols=("openai-text", "ollama-text", "openai-image"),
+    arguments=ArgumentStyle(
+        is_template=False,
+        # Whatever server it is, it probably spells them as one of these.
+        tensor_parallel=("--tensor-parallel-size", "--tp", "--tp-size", "--num-shard"),
+        context=("--max-model-len", "--session-len", "--context-length", "--max-total-tokens"),
+        served_name=("--served-model-name", "--model-name", "--alias"),
+    ),
     ask=by_protocol,
     bar_unit="steps",
 )

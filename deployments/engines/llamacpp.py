@@ -8,7 +8,9 @@ from pathlib import Path
 from deployments import runtimes
 from deployments.spec import ServingSpec
 
+from .argument_style import ArgumentStyle
 from .base import CausePattern
+from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
 
@@ -28,9 +30,25 @@ ENGINE = LlamaCpp(
     title="llama.cpp",
     default_image="ghcr.io/ggml-org/llama.cpp:server-cuda",
     default_port=8080,
+    key_variable="LLAMA_API_KEY",
     default_readiness_path="/health",
     protocols=("openai-text",),
     grace_s=10,
+    arguments=ArgumentStyle(
+        model=("-hf", "-m", "--model"),
+        context=("-c", "--ctx-size"),
+        slots=("-np", "--parallel"),
+        served_name=("--alias", "-a"),
+        trailing=("-ngl", "99", "--host", "0.0.0.0", "--metrics"),  # noqa: S104 - within its container
+    ),
+    metrics=MetricNames(
+        running=("llamacpp:requests_processing",),
+        waiting=("llamacpp:requests_deferred",),
+        # Gone from newer builds.
+        kv_cache_usage=("llamacpp:kv_cache_usage_ratio",),
+        prompt_tokens_total=("llamacpp:prompt_tokens_total",),
+        generation_tokens_total=("llamacpp:tokens_predicted_total",),
+    ),
     causes=(
         CausePattern(
             pattern=r"ggml_backend_cuda_buffer_type_alloc_buffer: allocating .* failed", cause="cuda_out_of_memory"
@@ -38,4 +56,6 @@ ENGINE = LlamaCpp(
         CausePattern(pattern=r"failed to load model", cause="bad_model_path"),
     ),
     ask=by_protocol,
+    # A dot for each percent of the weights.
+    progress_line=r"^(?P<dots>\.{1,100})$",
 )

@@ -1,7 +1,13 @@
-"""LMDeploy's api_server. Its health page tests the engine from 0.15 on; older ones always answered 200."""
+"""LMDeploy's api_server. Its health page tests the engine from 0.15 on; older ones always answered 200.
+
+It takes keys as arguments only, which everybody on the host may read: it is started without one.
+"""
 
 from __future__ import annotations
 
+from .argument_style import ArgumentStyle
+from .base import CausePattern
+from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
 
@@ -12,6 +18,22 @@ ENGINE = ServedEngine(
     default_port=23333,
     default_readiness_path="/health",
     protocols=("openai-text",),
+    arguments=ArgumentStyle(
+        leading=("lmdeploy", "serve", "api_server"),
+        tensor_parallel=("--tp",),
+        context=("--session-len",),
+        served_name=("--model-name",),
+        one_gpu_by_default=True,
+    ),
+    metrics=MetricNames(
+        running=("lmdeploy:num_requests_running",),
+        waiting=("lmdeploy:num_requests_waiting",),
+        kv_cache_usage=("lmdeploy:gpu_cache_usage_perc",),
+        ttft_seconds=("lmdeploy:time_to_first_token_seconds",),
+        prompt_tokens_total=("lmdeploy:prompt_tokens_total",),
+        generation_tokens_total=("lmdeploy:generation_tokens_total",),
+    ),
+    causes=(CausePattern(pattern=r"\[TM\]\[(ERROR|FATAL)\].*out of memory", cause="cuda_out_of_memory"),),
     ask=by_protocol,
     bar_unit="steps",
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .argument_style import ArgumentStyle
+from .metrics import webui_progress
+from .probes import checkpoints
 from .served import ServedEngine
 
 ENGINE = ServedEngine(
@@ -9,8 +12,10 @@ ENGINE = ServedEngine(
     title="Stable Diffusion web UI",
     default_image="",
     default_port=7860,
-    # Its ping answers before a model is there.
-    default_readiness_path="/sdapi/v1/sd-models",
+    ask=checkpoints,
+    default_readiness_path="/internal/ping",
     protocols=("openai-image",),
     grace_s=10,
+    arguments=ArgumentStyle(leading=("python", "launch.py", "--listen", "--api", "--port", "7860"), takes_model=False),
+    metrics=webui_progress,
 )

@@ -63,7 +63,7 @@ class FakeEngine:
     grace_s: int = 20
     causes: Sequence[CausePattern] = ()
     key_variable: str = ""
-    arguments: ArgumentStyle = ArgumentStyle()
+    arguments: ArgumentStyle = field(default_factory=ArgumentStyle)
     prepares: bool = False
     healthy: bool = True
     serves: bool = True

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.engines import engine_named, probes
+from deployments.engines import engine_named, http
 from deployments.spec import ServingSpec
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -48,7 +48,7 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     with httpx.Client(transport=httpx.MockTransport(made)) as client:
-        monkeypatch.setattr(probes, "_client", lambda: client)
+        monkeypatch.setattr(http, "_client", lambda: client)
         yield made
 
 
@@ -114,12 +114,20 @@ def test_ollama_is_ready_when_the_model_is_resident(server: Server, loaded: list
     assert engine_named("ollama").probe(ENDPOINT, ollama, thorough=True).answering is answering
 
 
-@pytest.mark.parametrize("engine", ["localai", "comfyui", "sd-webui"])
-def test_no_image_is_made_to_probe(server: Server, engine: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "asked", "answer"),
+    [
+        ("localai", "/v1/models", {"data": [{"id": "tiny"}]}),
+        ("comfyui", "/object_info/CheckpointLoaderSimple", {"CheckpointLoaderSimple": {}}),
+        ("sd-webui", "/sdapi/v1/sd-models", [{"model_name": "v1-5"}]),
+    ],
+)
+def test_no_image_is_made_to_probe(server: Server, engine: str, asked: str, answer: object) -> None:
     server.answers["/ready"] = httpx.Response(200)
+    server.answers[asked] = httpx.Response(200, json=answer)
     image = spec(engine, "openai-image", "/ready")
     assert engine_named(engine).probe(ENDPOINT, image, thorough=True).answering
-    assert [path for path, _body in server.asked] == ["/ready"]
+    assert [path for path, _body in server.asked] == ["/ready", asked]
 
 
 def test_an_answer_without_end_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

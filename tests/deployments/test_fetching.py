@@ -116,7 +116,7 @@ def test_progress_is_written_while_the_claim_is_renewed(runtime: Fetcher) -> Non
 
 def test_progress_is_not_written_for_every_byte(runtime: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "REPORT_EVERY_S", 1000.0)
-    monkeypatch.setattr("deployments.fetching._Watch._look", look := Counted(fetching._Watch._look))
+    monkeypatch.setattr("deployments.fetching.Watch._look", look := Counted(fetching.Watch._look))
     row = asked()
 
     def work(report: Report, cancelled: Cancelled) -> None:

@@ -1,0 +1,9 @@
+"""llama.cpp: its module against its own documentation."""
+
+from __future__ import annotations
+
+from tests.deployments.engines.contract import Contract
+
+
+class TestLlamaCpp(Contract):
+    name = "llama.cpp"

@@ -1,0 +1,9 @@
+"""SGLang: its module against its own documentation."""
+
+from __future__ import annotations
+
+from tests.deployments.engines.contract import Contract
+
+
+class TestSglang(Contract):
+    name = "sglang"

@@ -1,0 +1,9 @@
+"""vLLM: its module against its own documentation."""
+
+from __future__ import annotations
+
+from tests.deployments.engines.contract import Contract
+
+
+class TestVllm(Contract):
+    name = "vllm"
