@@ -13,6 +13,8 @@ ROUTES: Final = "berth:routes"
 ROUTES_CHANGED: Final = "berth:routes:changed"
 #: Matches what :func:`gateway_state` gives for every gateway process; each lives 3 s unless renewed.
 GATEWAY_STATES: Final = "berth:gateway:*"
+#: The channel that asks gateways to reach a server: JSON ``{"deployment": id, "endpoint": base URL}``.
+REACH_ASKED: Final = "berth:reach"
 #: The channel that tells gateways of a made or revoked key.
 KEYS_CHANGED: Final = "berth:keys:changed"
 
@@ -35,6 +37,11 @@ def gpu_owners(node: str) -> str:
 def gpu_peak(run_name: str) -> str:
     """The most memory, in bytes, that a run was seen to hold over all its GPUs."""
     return f"berth:gpu-peak:{run_name}"
+
+
+def gateway_reached(deployment_id: int) -> str:
+    """Written by the gateway process that reached the server of a deployment: the base URL that it reached."""
+    return f"berth:reached:{deployment_id}"
 
 
 def gateway_state(process: str) -> str:

@@ -17,7 +17,15 @@ from deployments.models import CatalogueModel
 
 from .reading import CatalogueFiles, Entry
 
-MODEL_FIELDS = ("description", "parameters_b", "native_context_tokens", "vision")
+MODEL_FIELDS = (
+    "description",
+    "parameters_b",
+    "native_context_tokens",
+    "layers",
+    "kv_heads",
+    "head_dimension",
+    "vision",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

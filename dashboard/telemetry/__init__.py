@@ -1,0 +1,1 @@
+"""What the GPUs of this node are and hold: measured through NVML, or replayed from a recording."""

@@ -1,0 +1,158 @@
+"""Measures the GPUs of this node every second and tells everybody: Redis what they hold, the database what they are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from deployments.gpu_memory import lift_returned
+from deployments.gpu_readings import GpuProcess, GpuReading, NodeReading, publish_reading
+from deployments.lifecycle.phases import MAY_HOLD_A_RUN
+from deployments.models import Deployment
+from deployments.redis import RedisError
+from deployments.runtimes import runtime_named
+
+from .attribution import Attribution
+from .inventory import write_gpus
+from .measuring import Measurer
+from .nvml import GpuFacts, GpuState
+from .peaks import Peaks
+from .source import REPLAY, GpuSource, Measurement, source_for
+
+logger = logging.getLogger(__name__)
+EVERY_S = 1.0
+#: A call into the driver that takes longer is said to hang.
+PATIENCE_S = 5.0
+ROWS_EVERY_S = 60.0
+QUARANTINE_EVERY_S = 5.0
+MOST_BACKOFF_S = 15.0
+#: As GpuReading.error has it: a GPU cut into instances cannot be given to a run as a whole.
+MIG_SENTENCE = "MIG is on: only its instances can be used, not the whole GPU."
+
+
+class GpuPoller:
+    """A thread of the agent. ``start`` and ``stop`` are all that the agent needs."""
+
+    def __init__(self, node: str, *, source: GpuSource | None = None, attribution: Attribution | None = None) -> None:
+        self.node = node
+        self.measurer = Measurer(source or source_for(settings.BERTH_GPU_SOURCE))
+        self.attribution = attribution or Attribution(node, lambda: members_of_runs(node))
+        self.peaks = Peaks()
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run, name="gpu-poller", daemon=True)
+        self.facts: tuple[GpuFacts, ...] = ()
+        self.written_facts: tuple[GpuFacts, ...] | None = None
+        self.rows_at = float("-inf")
+        self.quarantine_at = float("-inf")
+        self.said = ""
+
+    def start(self) -> None:
+        """Begin measuring; returns at once."""
+        self.thread.start()
+
+    def stop(self, timeout_s: float = PATIENCE_S + 2) -> None:
+        """End after the current measurement, and wait for that at most ``timeout_s``."""
+        self.stopping.set()
+        self.measurer.stop()
+        if self.thread.is_alive():
+            self.thread.join(timeout_s)
+
+    def run(self) -> None:
+        """Measure until stopped; an outage of database or Redis, or a fault of ours, is logged and waited out."""
+        backoff_s = EVERY_S
+        while not self.stopping.is_set():
+            began = time.monotonic()
+            try:
+                self.tick()
+            except (DatabaseError, RedisError) as error:
+                logger.warning("The GPU poller waits %.0f s: %s", backoff_s, error)
+            except Exception:
+                logger.exception("The GPU poller waits %.0f s", backoff_s)
+            else:
+                backoff_s = EVERY_S
+                self.stopping.wait(max(0.0, EVERY_S - (time.monotonic() - began)))
+                continue
+            close_old_connections()
+            self.stopping.wait(backoff_s)
+            backoff_s = min(MOST_BACKOFF_S, backoff_s * 2)
+        connection.close()
+
+    def tick(self) -> None:
+        """Measure once, tell Redis, and the database when it is time. Raises RedisError, DatabaseError."""
+        measured = self.measurer.measure(PATIENCE_S)
+        if measured is None:
+            # What was read before says nothing about now, so it is not repeated.
+            waited = f"The driver has not answered for {self.measurer.waiting_s:.0f} s."
+            self._say("The driver hangs: readings are stale")
+            publish_reading(NodeReading(node=self.node, at=time.time(), source="nvml", reason=waited))
+            return
+        self._say(measured.reason)
+        if measured.facts is not None:
+            self.facts = measured.facts
+        reading = self._reading(measured)
+        publish_reading(reading)
+        self.peaks.watch(reading.gpus)
+        self._write(measured, reading)
+
+    def _reading(self, measured: Measurement) -> NodeReading:
+        replay = measured.source.startswith(REPLAY)
+        mig = {gpu.uuid for gpu in self.facts if gpu.mig}
+        # A recording's pids are not those of this host, so nothing may be concluded from them.
+        pids = {pid for state in measured.states for pid, _size in state.processes or ()}
+        known = {} if replay else self.attribution.processes(pids)
+        return NodeReading(
+            node=self.node,
+            at=time.time(),
+            source=measured.source,
+            driver=measured.driver,
+            reason=measured.reason,
+            gpus=tuple(_gpu_reading(state, known, mig=state.uuid in mig) for state in measured.states),
+        )
+
+    def _write(self, measured: Measurement, reading: NodeReading) -> None:
+        """Rows each minute and when the GPUs are others; quarantines are looked at every few seconds."""
+        now = time.monotonic()
+        due = now - self.rows_at >= ROWS_EVERY_S or self.facts != self.written_facts
+        replay = measured.source.startswith(REPLAY)
+        if measured.states and self.facts and due and write_gpus(self.node, self.facts, replay=replay):
+            self.written_facts, self.rows_at = self.facts, now
+        if measured.states and now - self.quarantine_at >= QUARANTINE_EVERY_S:
+            lift_returned(self.node, reading)
+            self.quarantine_at = now
+
+    def _say(self, reason: str) -> None:
+        """Log what changed, once."""
+        if reason != self.said:
+            level = logging.WARNING if reason and self.facts else logging.INFO
+            logger.log(level, "GPUs: %s", reason or "they are measured.")
+        self.said = reason
+
+
+def members_of_runs(node: str) -> Mapping[str, frozenset[int]]:
+    """The pids of each run of ``node``. Raises BerthError while a runtime does not answer, DatabaseError."""
+    runs = Deployment.objects.filter(node__name=node, phase__in=MAY_HOLD_A_RUN).only("pk", "attempt", "spec")
+    return {run.run_name: runtime_named(run.spec["runtime"]).members(run.run_name) for run in runs}
+
+
+def _gpu_reading(state: GpuState, known: Mapping[int, GpuProcess], *, mig: bool) -> GpuReading:
+    processes = None
+    if state.processes is not None:
+        processes = tuple(
+            replace(known.get(pid) or GpuProcess(pid=pid), memory_bytes=size) for pid, size in state.processes
+        )
+    return GpuReading(
+        uuid=state.uuid,
+        index=state.index,
+        memory_total=state.memory_total,
+        memory_used=state.memory_used,
+        memory_free=state.memory_free,
+        processes=processes,
+        processes_error=state.processes_error,
+        error="; ".join(filter(None, (state.error, MIG_SENTENCE if mig else ""))),
+    )
