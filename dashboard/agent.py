@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -15,13 +16,15 @@ from django.utils.translation import gettext as _
 from deployments import logs
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
-from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
 from deployments.lifecycle.freshness import FRESH
+from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
 from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
 from deployments.redis_keys import agent_heartbeat
-from deployments.runtimes import offered_runtimes, runtime_named
+from deployments.runtimes import offered_runtimes, runtime_named, runtime_names
 from deployments.runtimes.base import RunState
+
+from .agent_threads import ChangeListener, LogFollowers
 
 logger = logging.getLogger(__name__)
 TICK_S = 0.25
@@ -30,6 +33,9 @@ REFRESH_EVERY_S = 1.0
 MOST_BACKOFF_S = 15.0
 #: Full chunks shipped in one tick before others get their turn.
 MOST_CHUNKS = 5
+#: Docker's events tell of a change at once; the list is for what they missed.
+LIST_EVERY_S = {"docker": 1.0}
+WRITES_ITS_LOG_ITSELF = frozenset({"process"})
 
 
 class SecondNodeError(BerthError):
@@ -46,10 +52,19 @@ class Agent:
         self.refreshed_at = float("-inf")
         self.watched: list[Deployment] = []
         self.states: dict[str, RunState] = {}
+        self.listed: dict[str, Mapping[str, RunState]] = {}
+        self.listed_at: dict[str, float] = {}
+        self.silent: set[str] = set()
+        self.followers = LogFollowers(ending=self.stopping)
 
     def stop(self) -> None:
         """Let ``run`` return after the current tick."""
         self.stopping.set()
+
+    def listen(self) -> None:
+        """Hear of changes as they happen, in the background, until stopped."""
+        for runtime in runtime_names():
+            ChangeListener(runtime, self.node, ending=self.stopping, on_gap=self.look_again).start()
 
     def run(self) -> None:
         """Tick until stopped; an outage of database or Redis, or a fault of ours, is logged and waited out."""
@@ -78,6 +93,7 @@ class Agent:
         if now - self.refreshed_at >= REFRESH_EVERY_S:
             self.refresh()
             self.refreshed_at = now
+        self.list_runs(now)
         for deployment in self.watched:
             try:
                 self.look_at(deployment)
@@ -86,6 +102,10 @@ class Agent:
                 if self.states.get(deployment.run_name) is not RunState.UNKNOWN:
                     logger.warning("Run %s cannot be looked at: %s", deployment.run_name, error)
                 self.states[deployment.run_name] = RunState.UNKNOWN
+
+    def look_again(self) -> None:
+        """List everything at the next tick: something may have happened unheard."""
+        self.refreshed_at = float("-inf")
 
     def heartbeat(self) -> None:
         """Say in the database and in Redis that this node lives and what it can run."""
@@ -98,14 +118,40 @@ class Agent:
         holding = Deployment.objects.filter(node__name=self.node, phase__in=MAY_HOLD_A_RUN)
         self.watched = list(holding.only("pk", "attempt", "phase", "spec"))
         names = {deployment.run_name for deployment in self.watched}
+        followed = [it for it in self.watched if it.spec["runtime"] not in WRITES_ITS_LOG_ITSELF]
+        self.followers.keep([(it.spec["runtime"], it.run_name) for it in followed])
         self.states = {name: state for name, state in self.states.items() if name in names}
+
+    def list_runs(self, now: float) -> None:
+        """Ask each runtime once which runs there are: with two hundred of them, one by one would be a load."""
+        wanted = {deployment.spec["runtime"] for deployment in self.watched}
+        for name in wanted:
+            if now - self.listed_at.get(name, float("-inf")) < LIST_EVERY_S.get(name, TICK_S):
+                continue
+            self.listed_at[name] = now
+            try:
+                found = runtime_named(name).owned()
+            except BerthError as error:
+                if name not in self.silent:
+                    logger.warning("The runs of %s cannot be listed: %s", name, error)
+                self.silent.add(name)
+            else:
+                self.silent.discard(name)
+                self.listed[name] = found
+
+    def state_of(self, deployment: Deployment) -> RunState:
+        """What the last list said of its run."""
+        runtime = deployment.spec["runtime"]
+        if runtime in self.silent:
+            return RunState.UNKNOWN
+        return self.listed.get(runtime, {}).get(deployment.run_name, RunState.GONE)
 
     def look_at(self, deployment: Deployment) -> None:
         """Ship the run's new log lines, and wake the worker when it is not running any more."""
         for _chunk in range(MOST_CHUNKS):
             if logs.ship(deployment) < logs.CHUNK_LINES:
                 break
-        state = runtime_named(deployment.spec["runtime"]).observe(deployment.run_name).state
+        state = self.state_of(deployment)
         before = self.states.get(deployment.run_name)
         self.states[deployment.run_name] = state
         ended = state in {RunState.EXITED, RunState.GONE} and before is RunState.RUNNING

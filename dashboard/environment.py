@@ -37,6 +37,7 @@ DOCUMENTED = {
     "BERTH_NODE_ADDRESS": "This host's private address, at which other hosts reach its models (127.0.0.1).",
     "BERTH_MODELS_NETWORK": "Docker network on which models are reached by container name; for Berth in containers.",
     "BERTH_HOST_PATHS": "Folders of the host that configs may mount, separated by colons (none).",
+    "BERTH_GPU_SOURCE": "replay:FILE plays a recording of GPUs instead of asking the driver; nothing is put on those.",
     "DOCKER_HOST": "Address of the Docker engine (unix:///var/run/docker.sock).",
     "REDIS_URL": "Redis or Valkey to use; an embedded Valkey is started when unset.",
     "DATABASE_URL": "PostgreSQL or SQLite; berth.sqlite3 in the data folder when unset.",
@@ -77,6 +78,7 @@ class Environment:
     node_address: str
     models_network: str
     host_paths: tuple[Path, ...]
+    gpu_source: str
 
 
 def read_environment() -> Environment:
@@ -99,6 +101,7 @@ def read_environment() -> Environment:
     node_address = env.str("BERTH_NODE_ADDRESS", "", validate=_address)
     models_network = env.str("BERTH_MODELS_NETWORK", "")
     host_paths = env.str("BERTH_HOST_PATHS", "", validate=_absolute_paths)
+    gpu_source = env.str("BERTH_GPU_SOURCE", "", validate=_gpu_source)
     hub_url = env.str("HF_ENDPOINT", "", validate=_http_url)
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
     node_name = env.str("BERTH_NODE_NAME", "", validate=validate.Length(0, 100))
@@ -133,6 +136,7 @@ def read_environment() -> Environment:
         node_address=node_address,
         models_network=models_network,
         host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
+        gpu_source=gpu_source,
         hub_url=hub_url.rstrip("/"),
         secrets={name: value for name, value in secrets.items() if value},
     )
@@ -192,6 +196,11 @@ def _absolute_paths(value: str) -> None:
     for path in value.split(":"):
         if path and (not path.startswith("/") or ".." in Path(path).parts or path == "/"):
             raise ValidationError(f"{path!r} must be an absolute folder, without '..', and not / itself")
+
+
+def _gpu_source(value: str) -> None:
+    if value and (not value.startswith("replay:") or value == "replay:"):
+        raise ValidationError(f"{value!r} must be replay: and the path of a recording, or empty for the driver")
 
 
 def _redis_url(value: str) -> None:

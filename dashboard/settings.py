@@ -28,6 +28,7 @@ BERTH_ROLE = ENVIRONMENT.role
 BERTH_NODE_ADDRESS = ENVIRONMENT.node_address
 BERTH_MODELS_NETWORK = ENVIRONMENT.models_network
 BERTH_HOST_PATHS = ENVIRONMENT.host_paths
+BERTH_GPU_SOURCE = ENVIRONMENT.gpu_source
 BERTH_SECRETS = ENVIRONMENT.secrets
 #: A mirror of the model hub; empty for the hub itself.
 BERTH_HUB_URL = ENVIRONMENT.hub_url

@@ -140,7 +140,16 @@ class ModelAdminForm(ModelModelForm):
 
     class Meta:
         model = CatalogueModel
-        fields = ("name", "description", "parameters_b", "native_context_tokens", "vision")
+        fields = (
+            "name",
+            "description",
+            "parameters_b",
+            "native_context_tokens",
+            "layers",
+            "kv_heads",
+            "head_dimension",
+            "vision",
+        )
 
     def clean_name(self) -> str:
         """Refuse a name that cannot stand in an address."""

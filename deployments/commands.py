@@ -31,6 +31,14 @@ POLL_S = 0.1
 UNBOUNDED = 1000
 
 
+def gpu_indexes(text: str) -> tuple[int, ...]:
+    """``0,1`` as numbers, for argparse."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(_("Write indexes with commas between them, as in 0,1."))
+    return tuple(int(part) for part in parts)
+
+
 def seconds(text: str) -> float:
     """An argument that is a number of seconds, zero or more. Raises ArgumentTypeError."""
     try:

@@ -273,6 +273,27 @@ class ModelForm(forms.Form):
     description = forms.CharField(required=False, max_length=300, widget=_text())
     parameters_b = forms.FloatField(required=False, min_value=0, widget=_number(step="any"))
     native_context_tokens = forms.IntegerField(required=False, min_value=0, widget=_number())
+    layers = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=32767,
+        widget=_number(minimum="1", maximum="32767"),
+        help_text=gettext_lazy("num_hidden_layers in the model's config.json; the memory estimate needs it."),
+    )
+    kv_heads = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=32767,
+        widget=_number(minimum="1", maximum="32767"),
+        help_text=gettext_lazy("num_key_value_heads there; num_attention_heads where it is missing."),
+    )
+    head_dimension = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=32767,
+        widget=_number(minimum="1", maximum="32767"),
+        help_text=gettext_lazy("head_dim there; else hidden_size divided by num_attention_heads."),
+    )
     vision = forms.BooleanField(required=False, widget=forms.CheckboxInput({"class": "form-check-input"}))
 
     def __init__(self, *args: Any, fixed_name: str = "", **kwargs: Any) -> None:

@@ -48,9 +48,14 @@ def live_deployments() -> QuerySet[Deployment]:
 
 
 def catalogue_rows() -> list[CatalogueRow]:
-    """Every config that is not archived, by name. Three queries, however many past deployments there are."""
-    latest = Deployment.objects.values("config").annotate(newest=Max("pk"), live=Max("pk", filter=~Q(phase__in=ENDED)))
-    wanted = [row["live"] or row["newest"] for row in latest]
+    """Every config that is not archived, by name. Three queries, however many past deployments there are.
+
+    While one run replaces another, the row is of the one that serves.
+    """
+    latest = Deployment.objects.values("config").annotate(
+        newest=Max("pk"), live=Max("pk", filter=~Q(phase__in=ENDED)), ready=Max("pk", filter=Q(phase=Phase.READY))
+    )
+    wanted = [row["ready"] or row["live"] or row["newest"] for row in latest]
     found = {item.config_id: item for item in Deployment.objects.filter(pk__in=wanted).select_related("node")}
     configs = Config.objects.filter(archived_at=None).select_related("model")
     return [CatalogueRow(config=config, deployment=found.get(config.pk)) for config in configs]
@@ -59,6 +64,8 @@ def catalogue_rows() -> list[CatalogueRow]:
 def ready_endpoints() -> list[ReadyEndpoint]:
     """Every deployment that answers requests, ordered by config and deployment."""
     ready = Deployment.objects.filter(phase=Phase.READY).select_related("node").order_by("config__name", "pk")
+    # Of a run and its replacement one is in the table: they change places in one version of it.
+    ready = ready.exclude(replacements__phase=Phase.READY)
     endpoints = []
     for deployment in ready:
         spec = deployment.serving_spec()
@@ -76,6 +83,11 @@ def ready_endpoints() -> list[ReadyEndpoint]:
             )
         )
     return endpoints
+
+
+def live_runs(config_name: str) -> list[Deployment]:
+    """The runs of a config that have not ended, oldest first. Raises NotFoundError for an unknown config."""
+    return list(live_deployments().filter(config=find_config(config_name)).order_by("pk"))
 
 
 def find_config(name: str) -> Config:

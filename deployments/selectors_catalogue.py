@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import F
+from django.db.models import F, Prefetch
 from django.utils.translation import gettext as _
 
 from .config_values import ConfigValues
 from .exceptions import NotFoundError
 from .lifecycle.phases import ENDED
-from .models import CatalogueModel, Config, ConfigRevision, Deployment
+from .models import Attempt, CatalogueModel, Config, ConfigRevision, Deployment
 from .revisions import FieldChange, diff_specs, diff_values
 
 RUNS_SHOWN = 20
@@ -37,10 +37,15 @@ class ConfigRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """``to_ready`` is the time from Start to the first answer, None when it never answered."""
+    """``to_ready`` is the time from Start to the first answer, ``load`` that of its last attempt from its launch.
+
+    None when it never answered. ``peak_gib`` is the most GPU memory that any of its attempts was seen to hold.
+    """
 
     deployment: Deployment
     to_ready: timedelta | None
+    load: timedelta | None = None
+    peak_gib: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,7 @@ def find_any_config(name: str) -> Config:
 
 
 def config_runs(config: Config) -> ConfigRuns:
-    """The runs of ``config``: two queries."""
+    """The runs of ``config``: three queries."""
     known = Deployment.objects.filter(config=config).select_related("node")
     live = list(known.exclude(phase__in=ENDED))
     current = config.serving_spec()
@@ -73,9 +78,21 @@ def config_runs(config: Config) -> ConfigRuns:
         live=live,
         drifts=[Drift(deployment=item, changes=differing) for item, differing in changes if differing],
         runs=[
-            PastRun(deployment=item, to_ready=item.ready_at - item.created_at if item.ready_at else None)
-            for item in known[:RUNS_SHOWN]
+            _past_run(item)
+            for item in known.prefetch_related(Prefetch("attempts", Attempt.objects.defer("log")))[:RUNS_SHOWN]
         ],
+    )
+
+
+def _past_run(deployment: Deployment) -> PastRun:
+    attempts = list(deployment.attempts.all())
+    loads = [attempt.ready_at - attempt.started_at for attempt in attempts if attempt.ready_at]
+    peaks = [attempt.peak_memory_bytes for attempt in attempts if attempt.peak_memory_bytes is not None]
+    return PastRun(
+        deployment=deployment,
+        to_ready=deployment.ready_at - deployment.created_at if deployment.ready_at else None,
+        load=loads[-1] if loads else None,
+        peak_gib=max(peaks) / 1024**3 if peaks else None,
     )
 
 

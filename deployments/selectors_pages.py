@@ -43,7 +43,7 @@ def catalogue_row(name: str) -> CatalogueRow:
     """The row of one config. Raises NotFoundError."""
     config = find_config(name)
     runs = Deployment.objects.filter(config=config).select_related("node")
-    deployment = runs.exclude(phase__in=ENDED).first() or runs.first()
+    deployment = runs.filter(phase=Phase.READY).first() or runs.exclude(phase__in=ENDED).first() or runs.first()
     return CatalogueRow(config=config, deployment=deployment)
 
 

@@ -15,8 +15,8 @@ class ServingSpec:
 
     ``entrypoint`` replaces the image's own unless empty. ``arguments`` is what follows the entry point (or
     the engine's command in the process runtime); ``${NAME}`` in ``environment`` values is substituted from the
-    host's secrets at launch, so that no secret is stored here. ``volumes`` are ``name:/path`` pairs. ``image`` names a container image,
-    or a bundle of wheels for the process runtime.
+    host's secrets at launch, so that no secret is stored here. ``volumes`` are ``name:/path`` pairs. ``image``
+    names a container image, or a bundle of wheels for the process runtime.
     """
 
     config: str

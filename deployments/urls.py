@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from .urls_editor import urlpatterns as editor_urls
-from .views import catalogue, deployments, logs
+from .views import catalogue, deployments, logs, nodes
 
 app_name = "deployments"
 urlpatterns = [
@@ -16,6 +16,11 @@ urlpatterns = [
     path("deployments/<int:deployment_id>/", deployments.detail, name="detail"),
     path("deployments/<int:deployment_id>/row/", deployments.list_row, name="list_row"),
     path("deployments/<int:deployment_id>/stop/", deployments.stop, name="stop"),
+    path("deployments/<int:deployment_id>/stop-now/", deployments.stop_at_once, name="stop_now"),
+    path("deployments/<int:deployment_id>/replace/", deployments.replace, name="replace"),
+    path("nodes/", nodes.node_list, name="nodes"),
+    path("nodes/<str:name>/maintenance/", nodes.maintenance, name="maintenance"),
+    path("nodes/<str:name>/lift/<str:uuid>/", nodes.lift, name="lift_quarantine"),
     path("deployments/<int:deployment_id>/restart/", deployments.restart, name="restart"),
     path("deployments/<int:deployment_id>/log/<int:attempt>/", logs.log_download, name="log_download"),
     path("deployments/<int:deployment_id>/log/<int:attempt>/lines/", logs.log_lines, name="log_lines"),

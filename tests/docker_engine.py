@@ -21,10 +21,10 @@ import pytest
 
 from tests.requirements import left_out, require
 
-IMAGE = "berth-test/busybox:1"
+IMAGE = "berth-test/busybox:2"
 BUSYBOX = Path("/bin/busybox")
 #: Programs that the tests call by name; busybox is all of them.
-APPLETS = ("sh", "sleep", "echo", "cat", "nc", "yes", "head", "seq", "printf", "kill", "true", "dd", "date", "httpd")
+APPLETS = ("sh", "tr", "sleep", "echo", "cat", "nc", "yes", "head", "seq", "printf", "kill", "true", "dd", "date", "httpd")
 DOCKERD_WITHIN_S = 60
 #: A server that answers every request with 200 and a chat completion, whatever was asked.
 SERVE = """\

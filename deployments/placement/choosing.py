@@ -134,5 +134,6 @@ def _reason(request: Request, gpu: GpuView) -> str:
     told = f"{gpu.free_bytes / GIB:.1f}/{gpu.memory_bytes / GIB:.0f} GiB"
     for process in gpu.foreign[:3]:
         held = "" if process.memory_bytes is None else f" {process.memory_bytes / GIB:.1f} GiB"
-        told += f" ← pid {process.pid} {process.command} ({process.user}){held}"
+        who = f" {process.command} ({process.user})" if process.command else ""
+        told += f" ← pid {process.pid}{who}{held}"
     return told

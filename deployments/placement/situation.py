@@ -27,7 +27,7 @@ class Fleet:
     """The nodes at one moment, for any number of requests: read it once for a page."""
 
     def __init__(self) -> None:
-        self._nodes = list(Node.objects.order_by("name"))
+        self.nodes = list(Node.objects.order_by("name"))
         self._fresh = set(Node.objects.filter(heartbeat_at__gt=Now() - FRESH).values_list("pk", flat=True))
         self._gpus = list(Gpu.objects.order_by("node_id", "index"))
         leases = GpuLease.objects.select_related("deployment").only("gpu", "deployment__spec")
@@ -37,7 +37,7 @@ class Fleet:
         }
         live = Deployment.objects.exclude(phase__in=ENDED).values_list("node", flat=True)
         self._live = Counter(live)
-        self._readings: Mapping[str, NodeReading] = latest_readings([node.name for node in self._nodes])
+        self._readings: Mapping[str, NodeReading] = latest_readings([node.name for node in self.nodes])
         self._images = {
             (node, runtime, image)
             for node, runtime, image in Fetch.objects.filter(state=Fetch.State.DONE).values_list(
@@ -57,7 +57,7 @@ class Fleet:
                 has_image=(node.pk, spec.runtime, spec.image) in self._images,
                 live=self._live[node.pk],
             )
-            for node in self._nodes
+            for node in self.nodes
         ]
 
     def gpus(self, node: Node) -> tuple[GpuView, ...]:

@@ -53,7 +53,7 @@ def actions_for(config: Config, deployment: Deployment | None, actor: Actor) -> 
     if deployment is None or not deployment.is_live:
         return [_start(config, actor)]
     if deployment.phase == Phase.STOPPING or deployment.desired == Desired.STOPPED:
-        return [_stopping(deployment)]
+        return [_stopping(deployment), *_stop_now(config, deployment, actor)]
     actions = [_stop(config, deployment, actor)]
     if deployment.phase == Phase.READY and config.protocol == Protocol.OPENAI_TEXT:
         actions.append(_try(config, actor))
@@ -124,6 +124,48 @@ def _stopping(deployment: Deployment) -> Action:
     person = deployment.stopped_by
     busy = _("{person} is stopping this").format(person=person) if person else _("stopping")
     return Action(name="stop", verb=_("Stop"), icon="player-stop", url="", busy=busy)
+
+
+def _stop_now(config: Config, deployment: Deployment, actor: Actor) -> list[Action]:
+    """Only while there is still something that it would cut short."""
+    if deployment.stop_now or deployment.killed_at or deployment.run_cleared_at:
+        return []
+    return [
+        Action(
+            name="stop-now",
+            verb=_("Stop now"),
+            icon="hand-stop",
+            url=reverse("deployments:stop_now", args=[deployment.pk]),
+            why_not=_barred(OPERATE, actor),
+            confirmation=Confirmation(
+                question=_("Stop {config} now?").format(config=config.name),
+                consequences=(_("Requests under way are cut off within 2 seconds."),),
+                verb=_("Stop now"),
+            ),
+        )
+    ]
+
+
+def replace_action(config: Config, deployment: Deployment, actor: Actor) -> Action | None:
+    """Replace by the config's current revision, while the run serves an older one."""
+    serves = deployment.phase in {Phase.READY, Phase.UNHEALTHY} and deployment.desired == Desired.RUNNING
+    if not serves or deployment.revision == config.revision:
+        return None
+    return Action(
+        name="replace",
+        verb=_("Replace with revision {number}").format(number=config.revision),
+        icon="git-compare",
+        url=reverse("deployments:replace", args=[deployment.pk]),
+        why_not=_barred(OPERATE, actor),
+        confirmation=Confirmation(
+            question=_("Replace {config} with revision {number}?").format(config=config.name, number=config.revision),
+            consequences=(
+                _("The new one is started beside it; once it is ready, this one drains and stops."),
+                _("Until then both need their GPUs. If there is no room, the new one waits and says for what."),
+            ),
+            verb=_("Replace"),
+        ),
+    )
 
 
 def _try(config: Config, actor: Actor) -> Action:

@@ -23,9 +23,8 @@ def _docker() -> Runtime:
     from .docker import DockerRuntime
     from .docker.options import Reach
 
-    return DockerRuntime(
-        Reach(network=settings.BERTH_MODELS_NETWORK, address=settings.BERTH_NODE_ADDRESS or "127.0.0.1")
-    )
+    reach = Reach(network=settings.BERTH_MODELS_NETWORK, address=settings.BERTH_NODE_ADDRESS or "127.0.0.1")
+    return DockerRuntime(reach, logs=settings.BERTH_DATA_DIR / "containers")
 
 
 _FACTORIES: dict[str, Callable[[], Runtime]] = {

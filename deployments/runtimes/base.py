@@ -130,6 +130,13 @@ class Runtime(Protocol):
         """Up to ``limit`` lines after ``cursor`` (0: from the first one kept)."""
         ...
 
+    def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
+        """Bring the run's output to where :meth:`logs` reads it, as it comes; returns at the run's end.
+
+        Returns at once where that happens by itself. Raises RuntimeUnavailableError.
+        """
+        ...
+
     def owned(self) -> Mapping[str, RunState]:
         """All runs of this installation on this node by name, with RUNNING, EXITED or (created only) GONE.
 

@@ -31,6 +31,21 @@ def last_number(folder: str) -> int:
     return 0
 
 
+def last_stamp(folder: str) -> tuple[str, int]:
+    """The time of the last whole line as it was written, and how many lines at the end have it; ("", 0) for none."""
+    last, same = b"", 0
+    for name in reversed(segment_names(folder)):
+        with open(os.path.join(folder, name), "rb") as file:
+            lines = file.read().split(b"\n")[:-1]
+        for line in reversed(lines):
+            stamp = line.split(b" ", 2)[1]
+            last = last or stamp
+            if stamp != last:
+                return last.decode(), same
+            same += 1
+    return last.decode(), same
+
+
 class SegmentWriter:
     """Appends the output of a run to its log folder; goes on behind what is there."""
 
@@ -43,6 +58,12 @@ class SegmentWriter:
         self._size = 0
         self._pending: dict[str, bytes] = {}
         self._cut: dict[str, int] = {}
+        #: The text of a line's time, for output that was stamped elsewhere; empty for now.
+        self.stamp = ""
+
+    def skip(self, count: int) -> None:
+        """Leave ``count`` numbers out: so many lines are known to be lost."""
+        self._number += count
 
     def feed(self, stream: str, data: bytes) -> None:
         """Take raw output. Carriage returns end a line too, since progress bars use nothing else."""
@@ -73,7 +94,7 @@ class SegmentWriter:
         if not lines:
             return
         cut = self._cut.pop(stream, 0)
-        stamp = b"%.3f %s" % (time.time(), stream.encode())
+        stamp = (self.stamp or f"{time.time():.3f}").encode() + b" " + stream.encode()
         first = self._number + 1
         self._number += len(lines)
         numbered = [

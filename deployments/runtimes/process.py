@@ -150,6 +150,9 @@ class ProcessRuntime:
         with host_refusals(folder):
             return read_lines(folder, cursor=cursor, limit=limit)
 
+    def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
+        """Nothing: the keeper writes where :meth:`logs` reads."""
+
     def owned(self) -> Mapping[str, RunState]:
         """All runs that were created and not removed, by name; UNKNOWN where a file cannot be read."""
         return {name: self.observe(name).state for name in self._names()}

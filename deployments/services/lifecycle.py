@@ -71,6 +71,9 @@ def start_deployment(
             if live is None:
                 raise ConflictError(_("“%(name)s” just ended. Start it again.") % {"name": config.name}) from None
     if live.desired == Desired.STOPPED:
+        heir = live.replacements.filter(desired=Desired.RUNNING).exclude(phase__in=ENDED).first()
+        if heir is not None:
+            return StartResult(deployment=heir, created=False)
         raise ConflictError(
             _("“%(name)s” is still stopping. Wait until it has stopped, then start it again.") % {"name": config.name}
         )
@@ -78,16 +81,23 @@ def start_deployment(
 
 
 def stop_deployment(deployment_id: int, *, actor: Actor) -> StopResult:
-    """Ask for the end of a run. Idempotent. Raises NotFoundError, NotAllowedError."""
+    """Ask for the end of a run, and of what is to replace it. Idempotent. Raises NotFoundError, NotAllowedError."""
     actor.require(OPERATE)
     deployment = find_deployment(deployment_id)
     with transaction.atomic():
-        wish = Deployment.objects.filter(pk=deployment.pk, desired=Desired.RUNNING).exclude(phase__in=ENDED)
-        changed = wish.update(desired=Desired.STOPPED, stopped_by=actor.name, next_check_at=Now())
-        if changed:
-            _note_wish(deployment, actor, "deployment.stop", "stop_asked")
+        changed = _wish_end(deployment, actor)
+        for replacement in deployment.replacements.exclude(phase__in={*ENDED, Phase.READY}) if changed else ():
+            _wish_end(replacement, actor)
     deployment.refresh_from_db()
-    return StopResult(deployment=deployment, changed=bool(changed))
+    return StopResult(deployment=deployment, changed=changed)
+
+
+def _wish_end(deployment: Deployment, actor: Actor) -> bool:
+    wish = Deployment.objects.filter(pk=deployment.pk, desired=Desired.RUNNING).exclude(phase__in=ENDED)
+    changed = wish.update(desired=Desired.STOPPED, stopped_by=actor.name, next_check_at=Now())
+    if changed:
+        _note_wish(deployment, actor, "deployment.stop", "stop_asked")
+    return bool(changed)
 
 
 def stop_now(deployment_id: int, *, actor: Actor) -> StopResult:
@@ -114,12 +124,15 @@ def replace_deployment(deployment_id: int, *, actor: Actor, in_place: bool = Fal
     old = find_deployment(deployment_id)
     if not old.is_live or old.desired == Desired.STOPPED:
         raise ConflictError(_("This run has ended or is being stopped. Start the config again instead."))
+    if old.supersedes is not None and old.supersedes.is_live:
+        message = _("This run is replacing #%(id)s itself. Wait until that has ended, or cancel this one.")
+        raise ConflictError(message % {"id": old.supersedes_id})
     columns = {"supersedes": old, "in_place": in_place, "pinned_node": old.pinned_node, "pinned_gpus": old.pinned_gpus}
     try:
         with transaction.atomic():
             new = _create(old.config, _free_replica(old.config), actor, **columns)
             if in_place:
-                stop_deployment(old.pk, actor=actor)
+                _wish_end(old, actor)
     except IntegrityError:
         raise ConflictError(_("Somebody is replacing this run already.")) from None
     return new

@@ -18,8 +18,9 @@ from deployments.actors import Actor, explain_missing
 from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.models import Attempt, Config, Deployment, DeploymentEvent
+from deployments.placement.views import Holder, Refusal
 from deployments.presentation import states, words
-from deployments.presentation.actions import Action, actions_for, restart_action
+from deployments.presentation.actions import Action, actions_for, replace_action, restart_action
 from deployments.presentation.import_map import import_map_json
 from deployments.progress import Progress
 from deployments.spec import ServingSpec
@@ -122,6 +123,18 @@ def hue(name: str) -> str:
 
 
 @register.filter
+def refusal_sentence(refusal: Refusal) -> str:
+    """Why a config would wait, as the run itself would say."""
+    return explain(refusal.code, {"detail": refusal.detail, "runtime": refusal.detail}).sentence
+
+
+@register.filter
+def holder_names(holders: Sequence[Holder]) -> str:
+    """The configs whose runs hold GPUs."""
+    return ", ".join(holder.config for holder in holders)
+
+
+@register.filter
 def dom_id(thing: Model, prefix: str) -> str:
     """A stable id for the element of a row: ``run-12``."""
     return f"{prefix}-{thing.pk}"
@@ -180,6 +193,13 @@ def restart(context: template.Context, deployment: Deployment) -> Action | None:
     """The button Restart of a run, where it makes sense."""
     user: User | AnonymousUser = context["request"].user
     return restart_action(deployment.config, deployment, Actor.person(user))
+
+
+@register.simple_tag(takes_context=True)
+def replacement(context: template.Context, deployment: Deployment) -> Action | None:
+    """The button Replace for the signed-in person, where the config has a newer revision."""
+    user: User | AnonymousUser = context["request"].user
+    return replace_action(deployment.config, deployment, Actor.person(user))
 
 
 @register.simple_tag(takes_context=True)

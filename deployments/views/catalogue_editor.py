@@ -20,6 +20,7 @@ from deployments.engines import engine_named, engine_names
 from deployments.exceptions import ConflictError, InvalidInputError
 from deployments.forms import ConfigForm, capitalised
 from deployments.models import Config
+from deployments.placement.preview import preview_placement
 from deployments.presentation.editing import editing_actions
 from deployments.preview import preview_run
 from deployments.revisions import diff_values
@@ -30,6 +31,7 @@ from deployments.selectors_catalogue import (
     find_any_config,
     model_names,
 )
+from deployments.selectors_memory import config_memory
 from deployments.services.catalogue import (
     SaveResult,
     archive_config,
@@ -60,6 +62,8 @@ def config_page(request: PageRequest, name: str) -> HttpResponse:
         **state,
         "preview": preview_run(config.serving_spec(), secrets=_set_secrets()),
         "warnings": [_with_label(warning) for warning in agreement_warnings(values)],
+        "memory": config_memory(config),
+        "placement": preview_placement(config),
         "revisions": config_revisions(config),
         "editing": editing_actions(config, Actor.person(request.user)),
     }

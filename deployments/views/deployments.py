@@ -17,10 +17,13 @@ from deployments.presentation.snippets import snippets_for
 from deployments.selectors import live_deployments
 from deployments.selectors_pages import RunHistory, past_deployments
 from deployments.services.lifecycle import (
+    Pins,
     find_deployment,
+    replace_deployment,
     restart_deployment,
     start_deployment,
     stop_deployment,
+    stop_now,
 )
 
 from .fragments import PageRequest, answer_press, for_viewers, head_context, wants_fragment
@@ -92,6 +95,11 @@ def _log_context(request: PageRequest, deployment: Deployment, history: RunHisto
     }
 
 
+def _numbers(texts: list[str]) -> tuple[int, ...]:
+    """The numbers of a form; what is none is left out."""
+    return tuple(int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS)
+
+
 def _number(text: str) -> int:
     """A number of an address, 0 for anything else."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
@@ -100,8 +108,13 @@ def _number(text: str) -> int:
 @require_POST
 @for_viewers
 def start(request: PageRequest, name: str) -> HttpResponse:
-    """Start a config; says so when it runs already."""
-    result = start_deployment(name, actor=Actor.person(request.user))
+    """Start a config, where the form says; says so when it runs already."""
+    result = start_deployment(
+        name,
+        actor=Actor.person(request.user),
+        pins=Pins(node=request.POST.get("node", ""), gpus=_numbers(request.POST.getlist("gpu"))),
+        stop_first=_numbers(request.POST.getlist("stop_first")),
+    )
     if not result.created:
         messages.info(request, _("“%(name)s” is running or on its way already.") % {"name": name})
     return answer_press(request, find_deployment(result.deployment.pk))
@@ -115,6 +128,24 @@ def stop(request: PageRequest, deployment_id: int) -> HttpResponse:
     if not result.changed:
         messages.info(request, _("This run has ended or is being stopped already."))
     return answer_press(request, find_deployment(deployment_id))
+
+
+@require_POST
+@for_viewers
+def stop_at_once(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Stop a run without waiting for its requests."""
+    stop_now(deployment_id, actor=Actor.person(request.user))
+    return answer_press(request, find_deployment(deployment_id))
+
+
+@require_POST
+@for_viewers
+def replace(request: PageRequest, deployment_id: int) -> HttpResponse:
+    """Start the config's current revision in the place of a run; ``in_place`` makes room for it first."""
+    in_place = request.POST.get("in_place") == "1"
+    new = replace_deployment(deployment_id, actor=Actor.person(request.user), in_place=in_place)
+    messages.success(request, _("The replacement, #%(id)s, is on its way.") % {"id": new.pk})
+    return answer_press(request, find_deployment(new.pk))
 
 
 @require_POST

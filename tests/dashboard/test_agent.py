@@ -34,10 +34,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 
 @pytest.fixture
 def runtime() -> Iterator[FakeRuntime]:
-    made = FakeRuntime("process", images=("none",))
+    made, absent = FakeRuntime("process", images=("none",)), FakeRuntime("docker")
+    absent.silent = True
     use_runtime("process", made)
+    use_runtime("docker", absent)
     yield made
     use_runtime("process", None)
+    use_runtime("docker", None)
 
 
 @pytest.fixture
@@ -63,8 +66,9 @@ def launched(runtime: FakeRuntime, name: str = "one", phase: Phase = Phase.LOADI
 
 
 def look(agent: Agent) -> None:
-    """One tick that also reads which deployments there are."""
+    """One tick that also reads which deployments there are, and which runs."""
     agent.refreshed_at = float("-inf")
+    agent.listed_at.clear()
     agent.tick()
 
 

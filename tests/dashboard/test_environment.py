@@ -41,6 +41,8 @@ def test_defaults_need_no_setting_at_all() -> None:
         ("DATABASE_URL", "berth.db", "DATABASE_URL is wrong"),
         ("BERTH_PUBLIC_URL", "berth.example", "must begin with http://"),
         ("BERTH_PUBLIC_URL", "https://host.example/berth", "a path is not supported"),
+        ("BERTH_GPU_SOURCE", "/tmp/trace.jsonl", "must be replay: and the path of a recording"),
+        ("BERTH_GPU_SOURCE", "replay:", "must be replay: and the path of a recording"),
         ("BERTH_ADMIN_PASSWORD", "short", "a password has at least 8 characters"),
     ],
 )

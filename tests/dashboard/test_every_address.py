@@ -14,7 +14,14 @@ from tests.deployments.editing import make_config
 
 pytestmark = pytest.mark.django_db
 
-ARGUMENTS: dict[str, object] = {"name": "some-config", "pk": 1, "number": 1, "deployment_id": 1, "attempt": 1}
+ARGUMENTS: dict[str, object] = {
+    "name": "some-config",
+    "pk": 1,
+    "number": 1,
+    "deployment_id": 1,
+    "attempt": 1,
+    "uuid": "GPU-1",
+}
 #: Open by design: entrance, language, health; the stock admin keeps its own door.
 OPEN = {"login", "logout", "set_language", "dashboard:healthz", "dashboard:readyz"}
 

@@ -172,9 +172,10 @@ class DockerBench:
         Behaviour.IGNORES_SIGTERM: "trap '' TERM; " + SPEAK + "while true; do sleep 1; done",
     }
 
-    def __init__(self, _folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "logs"
         self.image = test_image()
-        self.runtime = DockerRuntime(Reach())
+        self.runtime = DockerRuntime(Reach(), logs=self._folder)
         self._mark = secrets.token_hex(4)
         # The engine is everybody's; as an installation of its own this bench sees only what it made.
         self._installation = override_settings(BERTH_INSTALLATION=self._mark)
@@ -191,7 +192,7 @@ class DockerBench:
         return RunSpec(**{"name": name, "image": self.image, "argv": ("sh", "-c", code), "labels": labels, **options})
 
     def another_worker(self) -> Runtime:
-        return DockerRuntime(Reach())
+        return DockerRuntime(Reach(), logs=self._folder)
 
     def close(self) -> None:
         for name in self.runtime.owned():

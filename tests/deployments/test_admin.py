@@ -94,9 +94,9 @@ def test_configs_are_removed_and_restored_by_actions_and_never_deleted(admin: Cl
 def test_a_model_is_added_and_changed_through_the_services(admin: Client) -> None:
     assert admin.post(page("cataloguemodel_add"), {"name": "Tiny"}).status_code == 302
     model = CatalogueModel.objects.get()
-    admin.post(page("cataloguemodel_change", model.pk), {"description": "small"})
+    admin.post(page("cataloguemodel_change", model.pk), {"description": "small", "kv_heads": "8"})
     model.refresh_from_db()
-    assert model.description == "small"
+    assert (model.description, model.kv_heads) == ("small", 8)
     actions = list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))
     assert actions == ["model.create", "model.save"]
     response = admin.post(page("cataloguemodel_add"), {"name": "a/b"})

@@ -54,7 +54,7 @@ def test_the_page_of_a_config_shows_what_will_run(viewer: Client) -> None:
     assert "Fits one 24 GB card." in page
     assert "Research only." in page
     assert "Gated weights" in page
-    assert "estimated 19 GiB in all" in page
+    assert "19 GiB in all is what placement looks for" in page
 
 
 def test_a_secret_never_reaches_the_page(viewer: Client, settings: Settings) -> None:
@@ -77,6 +77,41 @@ def test_past_runs_show_how_long_they_took_and_why_they_ended(viewer: Client) ->
     page = text_of(viewer.get(address("config", "llama3-8b")))
     assert "42 s" in page
     assert "The process disappeared" in page
+
+
+def test_past_runs_show_how_long_the_load_took_and_the_most_memory_it_held(viewer: Client) -> None:
+    run = make_run(make_config(), Phase.STOPPED)
+    began = timezone.now()
+    for number, ready_s, peak in ((1, None, None), (2, 75, 61.2)):
+        run.attempts.create(
+            number=number,
+            started_at=began,
+            ready_at=began + timedelta(seconds=ready_s) if ready_s else None,
+            peak_memory_bytes=int(peak * 1024**3) if peak else None,
+        )
+    page = text_of(viewer.get(address("config", "llama3-8b"), headers=FRAGMENT))
+    assert '<td class="number" data-label="Load time">1 min</td>' in page
+    assert '<td class="number" data-label="Peak memory">61.2 GiB</td>' in page
+
+
+def test_the_memory_estimate_shows_its_arithmetic_and_what_was_observed(viewer: Client) -> None:
+    config = make_config(weights_gb=16.1, gpus=2, memory_gib=40, context_tokens=8192)
+    CatalogueModel.objects.update(layers=32, kv_heads=8, head_dimension=128)
+    began = timezone.now()
+    make_run(config, Phase.STOPPED).attempts.create(
+        number=1, started_at=began, ready_at=began, peak_memory_bytes=int(61.2 * 1024**3)
+    )
+    page = " ".join(text_of(viewer.get(address("config", "llama3-8b"))).split())
+    assert "2 × 32 × 8 × 128 × 2 B × 8192 × 1" in page
+    assert "overhead of each GPU 2.5 GiB (assumed)" in page
+    assert 'data-label="In all">21.0 GiB</td> <td class="number" data-label="Each GPU">10.5 GiB</td>' in page
+    assert "Observed 61.2 GiB in 1 run; the estimate says 21.0 GiB." in page
+    assert "claims 92 % of all memory of each GPU" in page
+
+
+def test_a_config_without_gpus_shows_no_estimate(viewer: Client) -> None:
+    make_config(gpus=0, memory_gib=0)
+    assert "Memory estimate" not in text_of(viewer.get(address("config", "llama3-8b")))
 
 
 def test_htmx_gets_the_state_and_the_runs_alone(viewer: Client) -> None:
@@ -138,8 +173,9 @@ def test_the_page_asks_a_fixed_number_of_queries(
     make_run(config)
     for port in range(8001, 8009):
         save_config("llama3-8b", values(port=port), actor=OPS2)
-    # Session, person, config, live runs, newest runs, revisions, the two sets of permissions, and groups.
-    with django_assert_num_queries(9):
+    # Session, person, config, live runs, newest runs with their attempts, the sizes of GPUs, observed memory,
+    # revisions, the two sets of permissions, and groups.
+    with django_assert_num_queries(18):
         viewer.get(address("config", "llama3-8b"))
 
 
@@ -378,9 +414,11 @@ def test_models_are_listed_with_their_configs_in_fixed_queries(
 def test_a_model_is_made_edited_and_deleted(editor: Client) -> None:
     assert editor.post(address("model_new"), {"name": "Tiny", "parameters_b": "0.1"}).status_code == 303
     assert editor.get(address("model_edit", "Tiny")).status_code == 200
-    editor.post(address("model_edit", "Tiny"), {"description": "small", "vision": "on"})
+    shape = {"layers": "30", "kv_heads": "3", "head_dimension": "64"}
+    editor.post(address("model_edit", "Tiny"), {"description": "small", "vision": "on", **shape})
     tiny = CatalogueModel.objects.get()
     assert (tiny.name, tiny.description, tiny.vision) == ("Tiny", "small", True)
+    assert (tiny.layers, tiny.kv_heads, tiny.head_dimension) == (30, 3, 64)
     assert editor.post(address("model_delete", "Tiny")).status_code == 303
     assert not CatalogueModel.objects.exists()
 
@@ -391,6 +429,9 @@ def test_a_wrong_model_is_told_at_its_field(editor: Client) -> None:
     assert set(response.context["form"].errors) == {"parameters_b"}
     response = editor.post(address("model_new"), {"name": "a/b"})
     assert set(response.context["form"].errors) == {"name"}
+    for wrong in ("0", "70000"):
+        response = editor.post(address("model_new"), {"name": "Tiny", "layers": wrong})
+        assert set(response.context["form"].errors) == {"layers"}
 
 
 def test_a_served_model_is_not_deleted(editor: Client) -> None:
@@ -466,3 +507,33 @@ def test_what_changes_something_takes_no_get(editor: Client, page: str, args: tu
 def test_no_editor_page_takes_a_put(editor: Client, page: str, args: tuple[object, ...]) -> None:
     make_config()
     assert editor.put(address(page, *args)).status_code == 405
+
+
+# The engine's arguments
+
+
+def test_the_arguments_are_written_for_the_chosen_engine(editor: Client) -> None:
+    make_config()
+    sent = typed(engine="sglang", weights_repository="org/model", served_name="mine", gpus="4", context_tokens="8192")
+    response = editor.post(address("config_arguments"), sent, headers=FRAGMENT)
+    page = text_of(response)
+    assert page.startswith("<textarea")
+    assert "--model-path\norg/model\n--tp\n4\n--context-length\n8192\n--served-model-name\nmine\n" in page
+    assert 'id="id_arguments"' in page
+    assert "change" in response["HX-Trigger-After-Swap"]
+
+
+def test_what_is_missing_or_wrong_elsewhere_leaves_the_template_readable(editor: Client) -> None:
+    page = text_of(editor.post(address("config_arguments"), {"engine": "vllm", "gpus": "many"}))
+    assert "ORGANISATION/MODEL\n--served-model-name\nmodel" in page
+
+
+@pytest.mark.parametrize("engine", ["custom", "nope", ""])
+def test_without_a_template_the_arguments_stay_as_typed(editor: Client, engine: str) -> None:
+    page = text_of(editor.post(address("config_arguments"), typed(engine=engine, arguments="--mine")))
+    assert "--mine</textarea>" in page
+
+
+def test_only_editors_have_arguments_written(viewer: Client, editor: Client) -> None:
+    assert viewer.post(address("config_arguments"), typed()).status_code == 403
+    assert editor.get(address("config_arguments")).status_code == 405

@@ -91,7 +91,7 @@ RUN = RunSpec(
 
 
 def created(engine: ListeningEngine, run: RunSpec = RUN, reach: Reach | None = None) -> dict[str, Any]:
-    DockerRuntime(reach or Reach()).create(run)
+    DockerRuntime(reach or Reach(), logs=Path("/nonexistent")).create(run)
     return engine.created[-1]
 
 

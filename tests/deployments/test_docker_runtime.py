@@ -75,14 +75,15 @@ def test_a_container_of_somebody_else_with_our_name_is_refused_and_left_alone(
         theirs.remove(force=True)
 
 
-def test_a_container_of_another_installation_is_not_seen(bench: DockerBench) -> None:
+def test_a_container_of_another_installation_is_not_seen(bench: DockerBench, tmp_path: Path) -> None:
     name = launch(bench, Behaviour.SERVES)
     with override_settings(BERTH_INSTALLATION="another"):
         assert bench.runtime.owned() == {}
         assert bench.runtime.observe(name).state is RunState.GONE
-        assert not bench.runtime.logs(name).lines
-        bench.runtime.stop(name, force=True)
-        bench.runtime.remove(name)
+        theirs = DockerRuntime(Reach(), logs=tmp_path / "theirs")
+        assert not theirs.logs(name).lines
+        theirs.stop(name, force=True)
+        theirs.remove(name)
     assert bench.runtime.observe(name).state is RunState.RUNNING
 
 
@@ -217,7 +218,7 @@ def test_the_engine_away_is_unknown_and_its_return_finds_everything(tmp_path: Pa
         image = ensure_image(client)
         client.close()
         bench = DockerBench(tmp_path)
-        bench.runtime = DockerRuntime(Reach())
+        bench.runtime = DockerRuntime(Reach(), logs=tmp_path)
         run = bench.program("echo one; echo two; echo three; sleep 600", image=image)
         bench.runtime.create(run)
         bench.runtime.start(run.name)
@@ -237,5 +238,5 @@ def test_a_missing_engine_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RuntimeUnavailableError, match="There is no container engine at"):
         engine.connect()
-    assert DockerRuntime(Reach()).observe("any").state is RunState.UNKNOWN
+    assert DockerRuntime(Reach(), logs=tmp_path).observe("any").state is RunState.UNKNOWN
     assert INSTALLATION == "berth.installation"

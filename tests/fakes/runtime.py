@@ -45,6 +45,7 @@ class FakeRun:
     state: RunState = RunState.GONE
     exit_code: int | None = None
     starts: int = 0
+    paused: bool = False
     cursor: int = 0
     lines: list[LogLine] = field(default_factory=list)
 
@@ -102,6 +103,10 @@ class FakeRuntime:
             run = self._runs[name]
             run.state, run.exit_code = RunState.EXITED, exit_code
 
+    def pause(self, name: str, *, paused: bool = True) -> None:
+        """Somebody froze the run behind Berth's back, or let it go on."""
+        self._runs[name].paused = paused
+
     def vanish(self, name: str) -> None:
         """Somebody removed the run behind Berth's back."""
         del self._runs[name]
@@ -156,7 +161,7 @@ class FakeRuntime:
             if run is None:
                 return RunObservation(state=RunState.GONE)
             if run.state is RunState.RUNNING:
-                return RunObservation(state=run.state, endpoint=run.script.endpoint, pid=1)
+                return RunObservation(state=run.state, endpoint=run.script.endpoint, pid=1, paused=run.paused)
             out_of_memory = run.state is RunState.EXITED and run.script.out_of_memory
             return RunObservation(state=run.state, exit_code=run.exit_code, out_of_memory=out_of_memory)
 
@@ -183,6 +188,9 @@ class FakeRuntime:
         lines = [line for line in run.lines if line.cursor > cursor][:limit] if run else []
         skipped = lines[0].cursor - cursor - 1 if lines else 0
         return LogChunk(lines=lines, next_cursor=lines[-1].cursor if lines else cursor, skipped_lines=skipped)
+
+    def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
+        self._answer("follow", name)
 
     def owned(self) -> Mapping[str, RunState]:
         self._answer("owned")

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from dashboard.agent import Agent, SecondNodeError, refuse_second_node
+from dashboard.telemetry.poller import GpuPoller
 
 
 class Command(BaseCommand):
@@ -26,4 +27,10 @@ class Command(BaseCommand):
         agent = Agent(settings.BERTH_NODE_NAME)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
-        agent.run()
+        gpus = GpuPoller(settings.BERTH_NODE_NAME)
+        gpus.start()
+        agent.listen()
+        try:
+            agent.run()
+        finally:
+            gpus.stop()

@@ -8,11 +8,19 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import gettext as _
 
 from deployments.actors import Actor
-from deployments.commands import BerthCommand, seconds, wait_for
+from deployments.commands import BerthCommand, gpu_indexes, seconds, wait_for
 from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.models import Deployment
-from deployments.services.lifecycle import find_deployment, start_deployment
+from deployments.placement.preview import preview_placement
+from deployments.selectors import find_config, live_runs
+from deployments.services.lifecycle import (
+    Pins,
+    StartResult,
+    find_deployment,
+    replace_deployment,
+    start_deployment,
+)
 from deployments.status import status_of
 
 
@@ -23,13 +31,23 @@ class Command(BerthCommand):
         parser.add_argument("config", help="name of a config, as in: berth configs")
         parser.add_argument("--wait", action="store_true", help="wait until it is ready or has failed")
         parser.add_argument("--timeout", type=seconds, metavar="S", help="with --wait: give up waiting after S seconds")
+        parser.add_argument("--dry-run", action="store_true", help="say where it would go, and exit with 1 if nowhere")
+        parser.add_argument("--node", default="", help="start it on this node")
+        parser.add_argument("--gpus", type=gpu_indexes, default=(), metavar="0,1", help="with --node: on these GPUs")
+        parser.add_argument("--stop-first", action="append", default=[], metavar="CONFIG", help="stop this one for it")
+        parser.add_argument("--replace", action="store_true", help="replace what runs by the current revision")
+        parser.add_argument("--in-place", action="store_true", help="with --replace: stop the old one first")
         parser.add_argument("--json", action="store_true", help="print the deployment as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["timeout"] is not None and not options["wait"]:
             raise CommandError(_("--timeout bounds --wait: give both."), returncode=2)
-        result = start_deployment(options["config"], actor=Actor.command_line())
-        deployment, name = result.deployment, options["config"]
+        if options["dry_run"]:
+            self._preview(options)
+            return
+        name = options["config"]
+        result = self._replace(options) if options["replace"] else self._start(options)
+        deployment = result.deployment
         self.warn_unless_running()
         if not result.created:
             self.stderr.write(
@@ -46,6 +64,40 @@ class Command(BerthCommand):
             self.stdout.write(_("%(name)s is starting (deployment %(id)s).") % {"name": name, "id": deployment.pk})
         if options["wait"] and deployment.phase != Phase.READY:
             self.fail(self._why(deployment) if in_time else self._too_slow(options))
+
+    def _start(self, options: dict[str, Any]) -> StartResult:
+        pins = Pins(node=options["node"], gpus=options["gpus"])
+        stop_first = [run.pk for name in options["stop_first"] for run in live_runs(name)]
+        return start_deployment(options["config"], actor=Actor.command_line(), pins=pins, stop_first=stop_first)
+
+    def _replace(self, options: dict[str, Any]) -> StartResult:
+        running = live_runs(options["config"])
+        if not running:
+            return self._start(options)
+        new = replace_deployment(running[0].pk, actor=Actor.command_line(), in_place=options["in_place"])
+        return StartResult(deployment=new, created=True)
+
+    def _preview(self, options: dict[str, Any]) -> None:
+        config = find_config(options["config"])
+        preview = preview_placement(config, node=options["node"])
+        choice, refusal = preview.choice, preview.refusal
+        if options["json"]:
+            stops = (
+                [{"deployment": each.deployment_id, "config": each.config} for each in refusal.stops] if refusal else []
+            )
+            found = {"node": choice.node, "gpus": preview.chosen_indexes} if choice else None
+            told = {"config": config.name, "fits": choice is not None, "placement": found, "stop_first": stops}
+            self.write_json(
+                {**told, "reason": refusal.code if refusal else "", "detail": refusal.detail if refusal else ""}
+            )
+        elif choice:
+            gpus = ", ".join(f"GPU {index}" for index in preview.chosen_indexes)
+            self.stdout.write(f"{config.name} → {choice.node} {gpus}".rstrip())
+        if refusal:
+            names = " ".join(f"--stop-first {each.config}" for each in refusal.stops)
+            offer = _("Make room with: berth start %(name)s %(options)s") % {"name": config.name, "options": names}
+            why = explain(refusal.code, {"detail": refusal.detail, "runtime": config.runtime})
+            self.fail(f"{config.name}: {why} {offer if names else ''}".strip())
 
     def _wait(self, deployment: Deployment, options: dict[str, Any]) -> tuple[Deployment, bool]:
         """The deployment when it was ready or ended, or when the time was up, and whether that was in time."""

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from deployments.actors import Actor
 from deployments.commands import BerthCommand, wait_for
 from deployments.models import Deployment
-from deployments.services.lifecycle import stop_config
+from deployments.services.lifecycle import stop_config, stop_now
 from deployments.status import status_of
 
 
@@ -19,12 +19,15 @@ class Command(BerthCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("config", help="name of a config")
+        parser.add_argument("--now", action="store_true", help="cut off requests that are under way")
         parser.add_argument("--wait", action="store_true", help="wait until its process is gone")
         parser.add_argument("--json", action="store_true", help="print the deployments as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["config"]
         deployments = [result.deployment for result in stop_config(name, actor=Actor.command_line())]
+        if options["now"]:
+            deployments = [stop_now(each.pk, actor=Actor.command_line()).deployment for each in deployments]
         if deployments:
             self.warn_unless_running()
         if options["wait"]:

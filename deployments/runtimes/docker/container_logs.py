@@ -1,55 +1,47 @@
-"""Reads a container's output from the engine, as numbered lines.
-
-The engine knows times, not numbers; so a line's number is its place from the first one that it still has.
-"""
+"""Reads a container's output from the engine: lines, each with its stream and its time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from deployments.runtimes.base import LogChunk, LogLine
-from deployments.runtimes.log_lines import ESCAPES
-
-LINE_BYTES = 4096
+#: A line without an end is handed on in parts of this size.
+MOST_PENDING = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineLine:
-    """One line as the engine has it. ``stamp`` is its own time, RFC 3339 with nanoseconds."""
+    """One line as the engine has it. ``stamp`` is its own time: epoch seconds with nine decimals."""
 
     stamp: str
     stream: str
     text: bytes
 
 
-def read_logs(client: Any, name: str, *, cursor: int, limit: int) -> LogChunk:
-    """Up to ``limit`` lines after the ``cursor``-th."""
-    lines: list[LogLine] = []
-    for number, line in enumerate(engine_lines(client, name), start=1):
-        if number > cursor:
-            text = ESCAPES.sub("", line.text.decode(errors="replace"))
-            lines.append(LogLine(cursor=number, at=seconds(line.stamp), stream=line.stream, text=text))
-        if len(lines) >= limit:
-            break
-    return LogChunk(lines=lines, next_cursor=lines[-1].cursor if lines else cursor)
-
-
-def engine_lines(client: Any, name: str, *, since: float = 0, follow: bool = False) -> Iterator[EngineLine]:
-    """Lines from ``since`` (epoch seconds) on, in the engine's order; with ``follow`` as they come."""
+def engine_lines(client: Any, name: str, *, since: str = "", follow: bool = False) -> Iterator[EngineLine]:
+    """Lines from ``since`` (a stamp) on, in the engine's order; with ``follow`` as they come."""
     pending: dict[str, bytes] = {}
     for stream, data in _frames(client, name, since=since, follow=follow):
-        *whole, rest = (pending.pop(stream, b"") + data).split(b"\n")
+        # The engine stamps each part of a line that it had to cut (at 16 KiB), with the same time for all of them.
+        *whole, rest = data.split(b"\n")
         for raw in whole:
-            yield _line(stream, raw)
+            yield _line(stream, _joined(pending.pop(stream, b""), raw))
         if rest:
-            pending[stream] = rest
+            pending[stream] = _joined(pending.pop(stream, b""), rest)
+        if len(pending.get(stream, b"")) > MOST_PENDING:
+            yield _line(stream, pending.pop(stream))
     for stream, rest in pending.items():
         yield _line(stream, rest)
 
 
-def _frames(client: Any, name: str, *, since: float, follow: bool) -> Iterator[tuple[str, bytes]]:
+def _joined(begun: bytes, part: bytes) -> bytes:
+    """A line's next part behind what is there, without the part's own time."""
+    return begun + part.partition(b" ")[2] if begun else part
+
+
+def _frames(client: Any, name: str, *, since: str, follow: bool) -> Iterator[tuple[str, bytes]]:
     for out, err in _demultiplexed(client, name, since=since, follow=follow):
         if out:
             yield "out", out
@@ -57,16 +49,14 @@ def _frames(client: Any, name: str, *, since: float, follow: bool) -> Iterator[t
             yield "err", err
 
 
-def _demultiplexed(
-    client: Any, name: str, *, since: float, follow: bool
-) -> Iterator[tuple[bytes | None, bytes | None]]:
+def _demultiplexed(client: Any, name: str, *, since: str, follow: bool) -> Iterator[tuple[bytes | None, bytes | None]]:
     """The SDK's ``logs`` joins both streams, ``attach`` with ``logs`` tells them apart but cannot stamp: so by hand."""
     params = {
         "stdout": 1,
         "stderr": 1,
         "timestamps": 1,
         "follow": int(follow),
-        "since": f"{since:.9f}" if since else 0,
+        "since": since or "0",
     }
     url = f"{client.base_url}/v{client.api_version}/containers/{name}/logs"
     with client.get(url, params=params, stream=True, timeout=(10, None if follow else 30)) as response:
@@ -87,18 +77,14 @@ def _exactly(raw: Any, count: int) -> bytes:
 
 def _line(stream: str, raw: bytes) -> EngineLine:
     stamp, _space, text = raw.partition(b" ")
-    text = text.rstrip(b"\r")
-    if len(text) > LINE_BYTES:
-        text = text[:LINE_BYTES] + b" [%d more bytes]" % (len(text) - LINE_BYTES)
-    return EngineLine(stamp=stamp.decode(errors="replace"), stream=stream, text=text)
+    return EngineLine(stamp=seconds(stamp.decode(errors="replace")), stream=stream, text=text.rstrip(b"\r"))
 
 
-def seconds(stamp: str) -> float:
-    """Epoch seconds of an RFC 3339 time with nanoseconds, which :mod:`datetime` cannot read; 0 for another text."""
-    from datetime import UTC, datetime
-
+def seconds(stamp: str) -> str:
+    """Epoch seconds of an RFC 3339 time with nanoseconds, which :mod:`datetime` cuts off; 0 for another text."""
+    whole, _dot, fraction = stamp.rstrip("Z").partition(".")
     try:
-        whole, _dot, fraction = stamp.rstrip("Z").partition(".")
-        return datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp() + float(f"0.{fraction or 0}")
+        moment = datetime.fromisoformat(whole).replace(tzinfo=UTC)
     except ValueError:
-        return 0.0
+        return "0.000000000"
+    return f"{int(moment.timestamp())}.{fraction[:9]:0<9}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from requests.exceptions import RequestException
 
 from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavailableError
 from deployments.runtimes.base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 
 from . import events, images, labels
-from .container_logs import read_logs
-from .engine import answers, refuse
+from .engine import answers, new_connection, refuse, silent
+from .node_log import NodeLog
 from .observations import STATES, observation
 from .options import Reach, container_options, host_options
 
@@ -26,12 +28,13 @@ REMOVED_WITHIN_S = 10.0
 
 
 class DockerRuntime:
-    """Implements :class:`deployments.runtimes.base.Runtime`; holds no state but how models are reached."""
+    """Implements :class:`deployments.runtimes.base.Runtime`; ``logs`` is the node's folder for copies of logs."""
 
     name = "docker"
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, *, logs: Path) -> None:
         self.reach = reach
+        self._logs = logs
 
     def is_offered(self) -> bool:
         """Whether the engine answers; see the Protocol."""
@@ -115,6 +118,7 @@ class DockerRuntime:
         with answers() as client:
             container = self._find(client, name)
             if container is None:
+                self._copy(name).remove()
                 return
             if STATES.get(container["State"]["Status"]) is RunState.RUNNING:
                 message = _("%(name)s still runs. Stop it before it is removed.")
@@ -128,13 +132,32 @@ class DockerRuntime:
                     told = message % {"name": name, "seconds": int(REMOVED_WITHIN_S)}
                     raise RuntimeFaultError(told, code="still_running")
                 time.sleep(0.05)
+        self._copy(name).remove()
 
     def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
-        """Lines of the container's output; see the Protocol."""
+        """Lines of the node's copy, brought up to date unless a follower does so; see the Protocol."""
+        copy = self._copy(name)
         with answers() as client:
-            if self._find(client, name) is None:
-                return LogChunk(lines=(), next_cursor=cursor)
-            return read_logs(client, name, cursor=cursor, limit=limit)
+            container = self._find(client, name)
+            if container is not None:
+                # After the end the whole log is wanted: a follower may still be at its last lines.
+                has_ended = STATES.get(container["State"]["Status"]) is RunState.EXITED
+                copy.catch_up(client, name, wait=has_ended)
+        return copy.read(cursor=cursor, limit=limit)
+
+    def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
+        """Keep the node's copy of the log in step; see the Protocol."""
+        client = new_connection()
+        try:
+            if self._find(client, name) is not None:
+                self._copy(name).follow(client, name, ended=ended)
+        except (DockerException, RequestException, OSError) as error:
+            raise silent(error) from error
+        finally:
+            client.close()
+
+    def _copy(self, name: str) -> NodeLog:
+        return NodeLog(self._logs / name)
 
     def owned(self) -> Mapping[str, RunState]:
         """All runs of this installation, by one list; see the Protocol."""

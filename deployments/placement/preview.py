@@ -1,0 +1,124 @@
+"""Where a config would go now, as pages and commands show it: the answer, and a drawing of every GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deployments.models import Config, Node
+
+from .choosing import choose
+from .situation import Fleet, request_of
+from .views import GIB, Choice, GpuView, Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A part of a GPU's memory, in percent of it. ``kind`` is held, foreign or used; ``config`` names a holder."""
+
+    kind: str
+    start: float
+    width: float
+    config: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnGpu:
+    """One GPU of the drawing; ``chosen`` when the config would get it."""
+
+    gpu: GpuView
+    segments: Sequence[Segment]
+    chosen: bool
+
+    @property
+    def free_gib(self) -> float | None:
+        """Free memory as measured; None when it is not known."""
+        return None if self.gpu.free_bytes is None else self.gpu.free_bytes / GIB
+
+    @property
+    def memory_gib(self) -> float:
+        """All memory of it."""
+        return self.gpu.memory_bytes / GIB
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnNode:
+    """A node with its GPUs by index."""
+
+    name: str
+    gpus: Sequence[DrawnGpu]
+    in_maintenance: bool
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it has GPUs that are not of a recording."""
+        return any(not drawn.gpu.replay for drawn in self.gpus)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The answer for one config, and every node that has GPUs."""
+
+    answer: Choice | Refusal
+    nodes: Sequence[DrawnNode]
+    each_gib: float
+
+    @property
+    def choice(self) -> Choice | None:
+        """Where it would go."""
+        return self.answer if isinstance(self.answer, Choice) else None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why it would wait."""
+        return self.answer if isinstance(self.answer, Refusal) else None
+
+    @property
+    def chosen_indexes(self) -> list[int]:
+        """The indexes of the GPUs that it would get."""
+        return [gpu.gpu.index for node in self.nodes for gpu in node.gpus if gpu.chosen]
+
+
+def preview_placement(
+    config: Config, *, node: str = "", gpu_uuids: Sequence[str] = (), fleet: Fleet | None = None
+) -> Preview:
+    """Where a start of ``config`` would go as things are. Takes nothing."""
+    seen = fleet or Fleet()
+    spec = config.serving_spec()
+    request = request_of(spec, node=node, gpu_uuids=gpu_uuids)
+    answer = choose(request, seen.views(spec))
+    chosen = (answer.node, set(answer.gpu_uuids)) if isinstance(answer, Choice) else ("", set())
+    drawn = [
+        DrawnNode(
+            name=each.name,
+            gpus=[draw(gpu, chosen=each.name == chosen[0] and gpu.uuid in chosen[1]) for gpu in seen.gpus(each)],
+            in_maintenance=each.maintenance_since is not None,
+        )
+        for each in seen.nodes
+    ]
+    return Preview(answer=answer, nodes=[each for each in drawn if each.gpus], each_gib=request.memory_bytes / GIB)
+
+
+def draw(gpu: GpuView, *, chosen: bool = False) -> DrawnGpu:
+    """The parts of a GPU's memory: its holder's, foreign processes', and what else is used."""
+    total = gpu.memory_bytes or 1
+    used = total - gpu.free_bytes if gpu.free_bytes is not None else 0
+    foreign = sum(process.memory_bytes or 0 for process in gpu.foreign)
+    held = gpu.returned_bytes
+    parts = (
+        ("held", held, gpu.holder.config if gpu.holder else ""),
+        ("foreign", foreign, ""),
+        ("used", max(0, used - foreign - held), ""),
+    )
+    segments, start = [], 0.0
+    for kind, size, config in parts:
+        width = 100 * size / total
+        if width > 0:
+            segments.append(Segment(kind=kind, start=round(start, 2), width=round(width, 2), config=config))
+        start += width
+    return DrawnGpu(gpu=gpu, segments=segments, chosen=chosen)
+
+
+def nodes_with_gpus(fleet: Fleet) -> list[tuple[Node, list[DrawnGpu]]]:
+    """Every node with all its GPUs, drawn."""
+    return [(node, [draw(gpu) for gpu in fleet.gpus(node)]) for node in fleet.nodes]

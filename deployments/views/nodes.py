@@ -1,0 +1,82 @@
+"""The nodes: what each has, what it holds, and taking one out of use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from deployments.actors import Actor
+from deployments.gpu_memory import lift_quarantine
+from deployments.models import Node
+from deployments.placement.preview import DrawnGpu, nodes_with_gpus
+from deployments.placement.situation import Fleet
+from deployments.presentation.states import silent_since
+from deployments.services.nodes import set_maintenance
+
+from .fragments import PageRequest, for_viewers, wants_fragment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownNode:
+    """A node as the page shows it; ``reason`` says why it has no GPUs, ``source`` where readings come from."""
+
+    node: Node
+    gpus: list[DrawnGpu]
+    silent_since: object
+    reason: str
+    source: str
+    driver: str
+
+
+@require_safe
+@for_viewers
+def node_list(request: PageRequest) -> HttpResponse:
+    """Every node; the list alone for htmx."""
+    fleet = Fleet()
+    now = timezone.now()
+    shown = []
+    for node, gpus in nodes_with_gpus(fleet):
+        reading = fleet.reading(node)
+        shown.append(
+            ShownNode(
+                node=node,
+                gpus=gpus,
+                silent_since=silent_since(node, now),
+                reason=reading.reason if reading else "",
+                source=reading.source if reading else "",
+                driver=reading.driver if reading else "",
+            )
+        )
+    template = "node_list.html" if wants_fragment(request) else "nodes.html"
+    return render(request, f"deployments/{template}", {"nodes": shown})
+
+
+@require_POST
+@for_viewers
+def maintenance(request: PageRequest, name: str) -> HttpResponse:
+    """Let a node take nothing new (``on`` is 1), or again."""
+    on = request.POST.get("on") == "1"
+    set_maintenance(name, actor=Actor.person(request.user), on=on, note=request.POST.get("note", "").strip())
+    return _back()
+
+
+@require_POST
+@for_viewers
+def lift(request: PageRequest, name: str, uuid: str) -> HttpResponse:
+    """Let a quarantined GPU be used again."""
+    node = get_object_or_404(Node, name=name)
+    if not lift_quarantine([uuid], node, actor=Actor.person(request.user)):
+        messages.info(request, _("This GPU is not quarantined any more."))
+    return _back()
+
+
+def _back() -> HttpResponse:
+    response = redirect("deployments:nodes")
+    response.status_code = 303
+    return response
