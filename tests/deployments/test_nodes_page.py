@@ -1,0 +1,195 @@
+"""The nodes page, the placement on a config's page, and the same on the command line."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from deployments.actors import Actor
+from deployments.gpu_memory import quarantine
+from deployments.gpu_readings import GpuProcess
+from deployments.lifecycle.phases import Phase
+from deployments.models import Config, Deployment, Gpu, GpuLease, Node
+from deployments.placement.views import GIB
+from tests.deployments.editing import make_config, make_run
+from tests.deployments.gpu_hosts import add_gpus, measure
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
+
+
+@pytest.fixture
+def node() -> Node:
+    made = Node.objects.create(name="gpu-01", runtimes=["docker", "process"], heartbeat_at=Now())
+    add_gpus(made, 2)
+    return made
+
+
+@pytest.fixture
+def config() -> Config:
+    return make_config("wanted", runtime="docker", gpus=2, memory_gib=100)
+
+
+def person(role: str, client: Client) -> Client:
+    user = User.objects.create_user(role)
+    user.groups.add(Group.objects.get(name="viewer"), Group.objects.get(name=role))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    return person("operator", client)
+
+
+def hold(node: Node, name: str = "holder") -> Deployment:
+    """A live run that has the first GPU and 60 GiB of it."""
+    run = make_run(make_config(name, runtime="docker", gpus=1, memory_gib=60), Phase.READY, node=node)
+    GpuLease.objects.create(gpu=node.gpus.get(index=0), deployment=run)
+    process = GpuProcess(pid=1, memory_bytes=60 * GIB, run_name=run.run_name)
+    measure(node, {0: [process]})
+    return run
+
+
+def text(client: Client, address: str, *, fragment: bool = False) -> str:
+    headers = {"HX-Request": "true"} if fragment else {}
+    return client.get(address, headers=headers).content.decode()
+
+
+# The page
+
+
+def test_each_gpu_shows_its_holder_and_what_is_free(operator: Client, node: Node) -> None:
+    hold(node)
+    page = text(operator, reverse("deployments:nodes"))
+    assert "20.0 of 80 GiB free" in page
+    assert "80.0 of 80 GiB free" in page
+    assert "holder" in page
+    assert "<html" not in text(operator, reverse("deployments:nodes"), fragment=True)
+
+
+def test_the_page_asks_a_fixed_number_of_queries(
+    operator: Client, node: Node, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    operator.get(reverse("deployments:nodes"))
+    with django_assert_num_queries(11):
+        operator.get(reverse("deployments:nodes"))
+    for number in range(3):
+        add_gpus(Node.objects.create(name=f"more-{number}", runtimes=["docker"], heartbeat_at=Now()), 4)
+    hold(node)
+    with django_assert_num_queries(11):
+        operator.get(reverse("deployments:nodes"))
+
+
+def test_without_nodes_it_says_what_to_do(operator: Client) -> None:
+    assert "No node has reported yet." in text(operator, reverse("deployments:nodes"))
+
+
+def test_maintenance_is_put_on_and_taken_off(operator: Client, node: Node) -> None:
+    address = reverse("deployments:maintenance", args=[node.name])
+    assert operator.post(address, {"on": "1", "note": "new fans"}).status_code == 303
+    node.refresh_from_db()
+    assert (node.maintenance_by, node.maintenance_note) == ("operator", "new fans")
+    assert "new fans" in text(operator, reverse("deployments:nodes"))
+    operator.post(address, {"on": "0"})
+    node.refresh_from_db()
+    assert node.maintenance_since is None
+
+
+def test_a_quarantine_is_lifted_by_hand(operator: Client, node: Node) -> None:
+    quarantine(["GPU-gpu-01-0"], node, {"note": "odd"}, actor=Actor.command_line())
+    page = text(operator, reverse("deployments:nodes"))
+    assert "quarantined" in page
+    address = reverse("deployments:lift_quarantine", args=[node.name, "GPU-gpu-01-0"])
+    assert operator.post(address).status_code == 303
+    assert Gpu.objects.get(uuid="GPU-gpu-01-0").quarantined_at is None
+    assert operator.post(address).status_code == 303, "pressing again changes nothing"
+
+
+def test_a_viewer_sees_it_and_may_change_nothing(client: Client, node: Node) -> None:
+    viewer = person("viewer", client)
+    assert viewer.get(reverse("deployments:nodes")).status_code == 200
+    assert viewer.post(reverse("deployments:maintenance", args=[node.name]), {"on": "1"}).status_code == 403
+    assert viewer.post(reverse("deployments:lift_quarantine", args=[node.name, "GPU-gpu-01-0"])).status_code == 403
+
+
+# A config's page
+
+
+def test_a_config_says_where_it_would_go(operator: Client, node: Node, config: Config) -> None:
+    page = text(operator, reverse("deployments:config", args=[config.name]))
+    assert "A start now would go to <strong>gpu-01</strong>, GPU 0, 1." in page
+    assert "They reach each other fast." in page
+
+
+def test_a_config_says_who_is_in_its_way_and_offers_to_stop_that(operator: Client, node: Node, config: Config) -> None:
+    run = hold(node)
+    page = text(operator, reverse("deployments:config", args=[config.name]))
+    assert f"GPU 0 ← holder #{run.pk}" in page
+    assert "Stop holder and start this" in page
+    operator.post(reverse("deployments:start", args=[config.name]), {"stop_first": [str(run.pk)]})
+    run.refresh_from_db()
+    assert run.desired == "stopped"
+    assert Deployment.objects.filter(config=config).exists()
+
+
+def test_a_start_goes_to_the_chosen_gpus(operator: Client, node: Node) -> None:
+    make_config("one", runtime="docker", gpus=1, memory_gib=10)
+    operator.post(reverse("deployments:start", args=["one"]), {"node": "gpu-01", "gpu": ["1"]})
+    run = Deployment.objects.get()
+    assert (run.pinned_node, run.pinned_gpus) == (node, ["GPU-gpu-01-1"])
+
+
+def test_a_wrong_choice_is_a_sentence(operator: Client, node: Node, config: Config) -> None:
+    answer = operator.post(reverse("deployments:start", args=[config.name]), {"node": "gpu-01", "gpu": ["1"]})
+    assert answer.status_code in {400, 422}
+    assert "needs 2 GPUs" in answer.content.decode()
+    assert not Deployment.objects.exists()
+
+
+# The command line
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    try:
+        call_command(*arguments, stdout=out, stderr=err)
+    except (SystemExit, CommandError) as error:
+        err.write(f"\nexit {error}")
+    return out.getvalue(), err.getvalue()
+
+
+def test_a_dry_run_says_where_it_would_go_and_starts_nothing(node: Node, config: Config) -> None:
+    out, _err = run("start", "wanted", "--dry-run")
+    assert out.strip() == "wanted → gpu-01 GPU 0, GPU 1"
+    assert not Deployment.objects.exists()
+
+
+def test_a_dry_run_fails_when_nothing_takes_it_and_says_what_would_help(node: Node, config: Config) -> None:
+    hold(node)
+    out, err = run("start", "wanted", "--dry-run", "--json")
+    told = json.loads(out)
+    assert (told["fits"], told["reason"], told["stop_first"][0]["config"]) == (False, "gpus_held", "holder")
+    assert "berth start wanted --stop-first holder" in err
+
+
+def test_stop_first_stops_it(node: Node, config: Config) -> None:
+    holder = hold(node)
+    run("start", "wanted", "--stop-first", "holder")
+    holder.refresh_from_db()
+    assert holder.desired == "stopped"
+
+
+def test_stop_now_cuts_off(node: Node) -> None:
+    holder = hold(node)
+    run("stop", "holder", "--now")
+    holder.refresh_from_db()
+    assert holder.stop_now
