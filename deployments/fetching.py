@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from .exceptions import FetchCancelledError, FetchError
+from .exceptions import FetchCancelledError, FetchError, RuntimeUnavailableError
 from .hints import hint_fetch, hint_reconcile
 from .lifecycle.phases import Desired, Phase
 from .models import Deployment, Fetch
@@ -84,6 +84,9 @@ def carry_out(fetch_id: int, work: Callable[[Fetch, Watch], None], *, waiting: W
             permanent=error.permanent,
             **end,
         )
+    except RuntimeUnavailableError as error:
+        logger.warning("Fetching %s failed: %s", row.image, error)
+        mine.update(state=Fetch.State.FAILED, error_code=error.code, error=str(error), permanent=False, **end)
     except Exception as error:
         logger.exception("Fetching %s failed", row.image)
         code = "no_disk_space" if "full" in str(error) or "No space left" in str(error) else "fetch_failed"

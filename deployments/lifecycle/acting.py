@@ -173,8 +173,21 @@ def _(step: Signal, deployment: Deployment, situation: Situation, *, token: str)
 
 @act.register
 def _(step: Clear, deployment: Deployment, situation: Situation, *, token: str) -> float | None:
-    _end_attempt(deployment, CloseAttempt(phase=Phase.STOPPED), {})
-    note(deployment, token=token, run_cleared_at=timezone.now())
+    if step.failure is None:
+        _end_attempt(deployment, CloseAttempt(phase=Phase.STOPPED), {})
+        note(deployment, token=token, run_cleared_at=timezone.now())
+        return 0.0
+    told = dict(deployment.reason_params) if situation.abort_reason else {}
+    cause, params = _end_attempt(deployment, step.failure, told)
+    move(
+        deployment,
+        Phase.STOPPING,
+        token=token,
+        reason=cause,
+        reason_params=params,
+        abort_reason=cause,
+        run_cleared_at=timezone.now(),
+    )
     return 0.0
 
 
@@ -207,22 +220,24 @@ def _close(step: CloseAttempt, deployment: Deployment, *, token: str, params: di
         "run_cleared_at": None,
         "stop_now": False,
     }
+    told = {"holders": step.detail} if step.detail else {}
     if step.phase is Phase.QUEUED:
         again: dict[str, Any] = {
             "attempt": deployment.attempt + 1,
             "applied_generation": deployment.generation,
             "failures": 0,
         }
-        move(deployment, Phase.QUEUED, token=token, reason=step.reason, **cleared, **again)
+        move(deployment, Phase.QUEUED, token=token, reason=step.reason, reason_params=told, **cleared, **again)
         return 0.0
     if step.phase is not None:
-        told = {"holders": step.detail} if step.detail else {}
         move(deployment, step.phase, token=token, reason=step.reason, reason_params=told, **cleared)
         return None
+    if step.quarantine:  # its GPUs are not to be used again before somebody has looked
+        cause, params = "memory_not_returned", {"holders": step.detail}
     after = after_failure(
         failures=deployment.failures,
         forgive=step.forgive,
-        permanent=step.permanent or cause in PERMANENT,
+        permanent=step.permanent or step.quarantine or cause in PERMANENT,
         max_attempts=deployment.spec["max_attempts"],
     )
     move(

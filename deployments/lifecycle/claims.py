@@ -16,11 +16,20 @@ CLAIM_FOR = timedelta(seconds=15)
 CLAIM_FOR_A_REQUEST = timedelta(seconds=45)
 
 
+#: An expiry further away than this was written before the clock was set back.
+TOO_FAR = timedelta(minutes=2)
+
+
+def unclaimed() -> Q:
+    """Matches deployments that nobody holds, by the database's clock."""
+    expired = Q(claim_expires_at__lt=Now()) | Q(claim_expires_at__gt=Now() + TOO_FAR)
+    return Q(claim_expires_at__isnull=True) | expired
+
+
 def take_claim(deployment_id: int) -> str | None:
     """The token, or None while somebody else holds it. One UPDATE, so that two workers cannot both win."""
     token = secrets.token_hex(8)
-    free = Q(claim_expires_at__isnull=True) | Q(claim_expires_at__lt=Now())
-    won = Deployment.objects.filter(free, pk=deployment_id).update(
+    won = Deployment.objects.filter(unclaimed(), pk=deployment_id).update(
         claim_token=token, claim_expires_at=Now() + CLAIM_FOR
     )
     return token if won else None

@@ -11,7 +11,9 @@ from deployments.runtimes.base import RunObservation, RunState
 from .phases import ENDED, Desired, Phase
 
 QUEUE_CHECK_S = 5.0
-READY_CHECK_S = 10.0
+#: What ends or is paused is told by the agent at once; this is for servers that hang.
+READY_CHECK_S = 30.0
+UNHEALTHY_CHECK_S = 10.0
 UNKNOWN_CHECK_S = 5.0
 ENDING_CHECK_S = 0.1
 FETCH_CHECK_S = 1.0
@@ -96,6 +98,8 @@ class Situation:
     #: Bringing the model into a server that is up without it; None where the server does that by itself.
     warming: FetchView | None = None
     answering: bool | None = None
+    #: Whether a gateway process reaches it as well; None when none lives that could be asked.
+    reached: bool | None = True
     ready_since: datetime | None = None
     signalled_at: datetime | None = None
     killed_at: datetime | None = None
@@ -163,7 +167,12 @@ class Signal:
 
 @dataclass(frozen=True, kw_only=True)
 class Clear:
-    """Keep log and exit of the attempt and remove the run, but stay: its GPU memory has to come back first."""
+    """Keep log and exit of the attempt and remove the run; its GPU memory has to come back before more is done.
+
+    ``failure`` is the end of a run that nobody asked to end: it goes through ``stopping`` then.
+    """
+
+    failure: CloseAttempt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +229,8 @@ def _end_politely(it: Situation) -> Decision:
         if it.ready_since is None or it.stop_now or it.draining.is_over or left <= timedelta():
             return Signal(force=False)
         told = (("count", it.draining.in_flight or 0), ("seconds", math.ceil(left.total_seconds())))
-        return Wait(after_s=DRAIN_CHECK_S, reason="draining", params=told)
+        reason = "leaving_routing" if it.draining.in_flight is None else "draining"
+        return Wait(after_s=DRAIN_CHECK_S, reason=reason, params=told)
     if it.killed_at is None:
         if it.stop_now:
             dies_at = it.signalled_at + NOW_TO_END
@@ -233,7 +243,10 @@ def _end_politely(it: Situation) -> Decision:
 def _after_the_end(it: Situation) -> Decision:
     """Nothing runs any more. With GPUs it is over only when their memory is back, or was waited for long enough."""
     again = it.desired is Desired.RUNNING
-    end = CloseAttempt(phase=Phase.QUEUED if again else Phase.STOPPED, reason="restarted" if again else "stopped")
+    if again and it.abort_reason and not it.restart_wanted:
+        end = CloseAttempt(cause=it.abort_reason, forgive=_was_stable(it))
+    else:
+        end = CloseAttempt(phase=Phase.QUEUED if again else Phase.STOPPED, reason="restarted" if again else "stopped")
     if it.memory is None:
         return end
     if it.run_cleared_at is None:
@@ -247,6 +260,17 @@ def _after_the_end(it: Situation) -> Decision:
             return replace(end, reason="memory_not_returned", detail=it.memory.holders, quarantine=True)
         case _:
             return replace(end, reason="memory_unconfirmed")
+
+
+def _fail(it: Situation, failure: CloseAttempt) -> Decision:
+    """The run has ended and should not have. What holds GPU memory yet leaves the routing first, and waits for it."""
+    if it.memory is not None and it.memory.state == "held":
+        return Clear(failure=failure)
+    return failure
+
+
+def _was_stable(it: Situation) -> bool:
+    return it.ready_since is not None and it.now - it.ready_since > STABLE_AFTER
 
 
 def _await_death(it: Situation) -> Wait:
@@ -281,7 +305,7 @@ def _starting(it: Situation) -> Decision:
         case RunState.RUNNING:
             return Move(phase=Phase.LOADING)
         case RunState.EXITED:
-            return CloseAttempt()
+            return _fail(it, CloseAttempt())
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
         case RunState.GONE:
@@ -291,22 +315,23 @@ def _starting(it: Situation) -> Decision:
 def _loading(it: Situation) -> Decision:
     match it.run.state:
         case RunState.EXITED:
-            return CloseAttempt(cause=it.abort_reason)
+            return _fail(it, CloseAttempt(cause=it.abort_reason))
         case RunState.GONE:
-            return CloseAttempt(cause=it.abort_reason or "vanished")
+            return _fail(it, CloseAttempt(cause=it.abort_reason or "vanished"))
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
     if it.abort_reason:
         return _await_death(it)
     if it.run.paused:
         return Wait(after_s=SLOWEST_LOAD_CHECK_S, reason="paused")
-    if it.answering:
-        return Move(phase=Phase.READY)
+    if it.answering and it.reached is not False:
+        return Move(phase=Phase.READY, reason="ready_without_gateway" if it.reached is None else "")
     if it.warming is not None and it.warming.state != "done":
         return _warming(it, it.warming)
     if it.age > timedelta(seconds=it.limits.load_timeout_s):
-        return Signal(force=True, abort_reason="load_timeout")
-    return Wait(after_s=min(SLOWEST_LOAD_CHECK_S, max(FAST_CHECK_S, it.age.total_seconds() / 20)))
+        return Signal(force=True, abort_reason="gateway_cannot_reach" if it.answering else "load_timeout")
+    after_s = min(SLOWEST_LOAD_CHECK_S, max(FAST_CHECK_S, it.age.total_seconds() / 20))
+    return Wait(after_s=after_s, reason="gateway_cannot_reach" if it.answering else None)
 
 
 def _warming(it: Situation, warming: FetchView) -> Decision:
@@ -321,9 +346,8 @@ def _warming(it: Situation, warming: FetchView) -> Decision:
 def _serving(it: Situation) -> Decision:
     match it.run.state:
         case RunState.EXITED | RunState.GONE:
-            stable = it.ready_since is not None and it.now - it.ready_since > STABLE_AFTER
             gone = "" if it.run.state is RunState.EXITED else "vanished"
-            return CloseAttempt(cause=it.abort_reason or gone, forgive=stable)
+            return _fail(it, CloseAttempt(cause=it.abort_reason or gone, forgive=_was_stable(it)))
         case RunState.UNKNOWN:
             return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
     if it.abort_reason:
@@ -341,7 +365,7 @@ def _serving(it: Situation) -> Decision:
     if it.phase is Phase.UNHEALTHY and it.limits.restart_unhealthy:
         return Signal(force=True, abort_reason="not_answering")
     if it.phase is Phase.UNHEALTHY:
-        return Wait(after_s=READY_CHECK_S, reason="not_answering", probe_failed=True)
+        return Wait(after_s=UNHEALTHY_CHECK_S, reason="not_answering", probe_failed=True)
     return Wait(after_s=1.0, probe_failed=True)
 
 

@@ -41,7 +41,8 @@ TRANSITIONS: dict[Phase, frozenset[Phase]] = {
     Phase.READY: frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED, Phase.STOPPING}),
     Phase.UNHEALTHY: frozenset({Phase.READY, Phase.BACKOFF, Phase.FAILED, Phase.STOPPING}),
     Phase.BACKOFF: frozenset({Phase.PREPARING, Phase.STOPPING}),
-    Phase.STOPPING: frozenset({Phase.STOPPED, Phase.QUEUED}),
+    # A failed run waits there too for its GPU memory, before it backs off or has failed.
+    Phase.STOPPING: frozenset({Phase.STOPPED, Phase.QUEUED, Phase.BACKOFF, Phase.FAILED}),
     Phase.STOPPED: frozenset(),
     Phase.FAILED: frozenset(),
 }

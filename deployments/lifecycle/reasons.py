@@ -76,6 +76,7 @@ WORDS: dict[str, _Words] = {
         _("The process was killed and is still there."),
         _("It is probably stuck in the kernel or a driver: look at its state with ps; if that is D, restart the host."),
     ),
+    "leaving_routing": (_("The gateways are being told that it stops."), ""),
     "draining": (
         _("%(count)s requests in flight, at most %(seconds)s s left."),
         _("Stop now cuts them off."),
@@ -83,6 +84,14 @@ WORDS: dict[str, _Words] = {
     "paused": (
         _("Somebody paused the container: it holds its memory and answers nothing."),
         _("Let it go on with docker unpause, or stop it."),
+    ),
+    "ready_without_gateway": (
+        _("It answers the worker; no gateway process lives that could be asked whether it reaches it too."),
+        _("Check that the gateway runs: berth up, or the gateway's service."),
+    ),
+    "gateway_cannot_reach": (
+        _("It answers the worker, and no gateway process reaches it."),
+        _("Check from the gateway's host that the address of the node is reachable: BERTH_NODE_ADDRESS, firewall."),
     ),
     "memory_held": (_("It has ended, and its GPU memory is not back yet: %(holders)s"), ""),
     "memory_not_returned": (
@@ -105,10 +114,19 @@ WORDS: dict[str, _Words] = {
         _("The nodes that could take it are in maintenance: %(detail)s"),
         _("End the maintenance, or choose another node."),
     ),
+    "pinned_gpus_held": (
+        _("It waits for the GPUs that were chosen for it: %(detail)s"),
+        _("It starts by itself once they are free. Or stop it, and start it where there is room."),
+    ),
+    "pinned_node_silent": (
+        _("The node that was chosen for it, %(detail)s, has not reported in the last 15 seconds."),
+        _("Check that its agent runs; or stop it, and start it on another node."),
+    ),
     "pinned_node_unknown": (
         _("There is no node called %(detail)s."),
         _("Stop it, and start it with another node."),
     ),
+    "waits_for_old": (_("It waits until the run that it replaces, %(detail)s, has ended."), ""),
     "superseded": (_("Its replacement is ready."), ""),
     "put_back": (_("Its replacement failed, so it was started again as it was."), ""),
     # Fetching

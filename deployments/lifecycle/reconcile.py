@@ -16,7 +16,7 @@ from deployments.models import Deployment
 from .acting import act
 from .claims import CLAIM_FOR, CLAIM_FOR_A_REQUEST, release_claim, renew_claim, take_claim
 from .decide import UNKNOWN_CHECK_S, decide
-from .record import LostClaimError, note
+from .record import LostClaimError, note, restamp_future
 from .survey import survey
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def _burst(deployment: Deployment, token: str) -> tuple[Deployment, float | None
     ends_at = time.monotonic() + BURST_S
     after_s: float | None = 0.0
     for _ in range(MOST_STEPS):
+        restamp_future(deployment, token=token)
         situation = survey(deployment, before_request=partial(_hold, deployment.pk, token, CLAIM_FOR_A_REQUEST))
         after_s = act(decide(situation), deployment, situation, token=token)
         if after_s is None or after_s >= NAP_S:

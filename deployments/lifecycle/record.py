@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +17,7 @@ from deployments.placement.leases import release_leases
 from .phases import ENDED, Phase, may_move
 from .replacing import follow_up
 
+logger = logging.getLogger(__name__)
 ROUTED = frozenset({Phase.READY})
 
 
@@ -78,6 +81,24 @@ def note(deployment: Deployment, *, token: str, **changes: Any) -> None:
     with transaction.atomic():
         _update(deployment, token, changed)
         transaction.on_commit(lambda: _tell(deployment, routes_changed=False))
+
+
+#: Moments that deadlines are measured from.
+MOMENTS = ("phase_since", "signalled_at", "killed_at", "run_cleared_at", "ready_at")
+#: Clocks of two hosts differ by so much without anything being wrong.
+TOLERATED = timedelta(seconds=2)
+
+
+def restamp_future(deployment: Deployment, *, token: str) -> None:
+    """Move what lies in the future to now: the clock was set back, and every deadline would wait for it to catch up.
+
+    Raises LostClaimError.
+    """
+    now = timezone.now()
+    ahead = {name: now for name in MOMENTS if (at := getattr(deployment, name)) is not None and at - now > TOLERATED}
+    if ahead:
+        logger.warning("Deployment %s: the clock was set back; %s begin anew", deployment.pk, ", ".join(ahead))
+        note(deployment, token=token, **ahead)
 
 
 def _update(deployment: Deployment, token: str, values: dict[str, Any]) -> None:

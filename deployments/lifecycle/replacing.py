@@ -37,8 +37,13 @@ def _retire_old(new: Deployment) -> None:
 
 
 def _put_old_back(new: Deployment) -> None:
-    """The old one had to make room, and that was for nothing: start its specification again."""
+    """The old one had to make room, and that was for nothing: start its specification again.
+
+    Not once the new one has served: a failure a week later is its own.
+    """
     if not new.in_place or new.supersedes_id is None or new.desired == Desired.STOPPED:
+        return
+    if new.attempts.filter(ready_at__isnull=False).exists():
         return
     old = Deployment.objects.get(pk=new.supersedes_id)
     if old.phase not in ENDED:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from deployments.deployment_keys import deployment_key
 from deployments.engines import engine_named
 from deployments.engines.base import ProbeResult
-from deployments.gateway_states import requests_in_flight
+from deployments.gateway_states import is_reached, requests_in_flight
 from deployments.gpu_memory import Holder, memory_held
 from deployments.models import Attempt, Deployment, Fetch
 from deployments.placement.placing import place
@@ -19,7 +19,7 @@ from deployments.runtimes import runtime_named
 from deployments.runtimes.base import RunObservation, RunState
 
 from .decide import Draining, FetchView, Limits, MemoryView, Situation
-from .phases import MAY_HOLD_A_RUN, Desired, Phase
+from .phases import LIVE, MAY_HOLD_A_RUN, Desired, Phase
 from .warming import is_at_work, warming_of
 
 
@@ -33,6 +33,7 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
     run = _observe(deployment, phase)
     probe, warming = _probe(deployment, phase, run, before_request)
     refusal = _refusal(deployment) if phase is Phase.QUEUED else None
+    may_be_ready = phase is Phase.LOADING and probe is not None and probe.answering
     return Situation(
         desired=Desired(deployment.desired),
         restart_wanted=deployment.generation != deployment.applied_generation,
@@ -51,6 +52,7 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
         fetch=_fetch(deployment) if phase is Phase.PREPARING else FetchView(),
         warming=warming,
         answering=None if probe is None else probe.answering,
+        reached=is_reached(deployment.pk, run.endpoint) if may_be_ready else True,
         probe_detail="" if probe is None else probe.detail,
         ready_since=deployment.ready_at,
         signalled_at=deployment.signalled_at,
@@ -62,7 +64,7 @@ def survey(deployment: Deployment, *, before_request: Callable[[], None]) -> Sit
         stop_now=deployment.stop_now,
         draining=_draining(deployment) if phase is Phase.STOPPING and run.state is RunState.RUNNING else Draining(),
         run_cleared_at=deployment.run_cleared_at,
-        memory=_memory(deployment) if phase is Phase.STOPPING and run.state is not RunState.RUNNING else None,
+        memory=_memory(deployment, phase, run),
     )
 
 
@@ -73,7 +75,9 @@ def _observe(deployment: Deployment, phase: Phase) -> RunObservation:
 
 
 def _refusal(deployment: Deployment) -> Refusal | None:
-    """Why nothing takes it now; None when something does."""
+    """Why nothing takes it now; None when something does. In place, the old run has to end first."""
+    if deployment.in_place and Deployment.objects.filter(replacements=deployment, phase__in=LIVE).exists():
+        return Refusal(code="waits_for_old", detail=f"#{deployment.supersedes_id}")
     answer = place(deployment)
     return answer if isinstance(answer, Refusal) else None
 
@@ -85,9 +89,10 @@ def _draining(deployment: Deployment) -> Draining:
     return Draining(in_flight=requests_in_flight(deployment.pk))
 
 
-def _memory(deployment: Deployment) -> MemoryView | None:
-    """Whether the memory of its GPUs is back; None for a run that had none or was never placed."""
-    if not deployment.gpu_uuids:
+def _memory(deployment: Deployment, phase: Phase, run: RunObservation) -> MemoryView | None:
+    """Whether the memory of its GPUs is back; None while it runs, and for a run that had none."""
+    ended = run.state in {RunState.EXITED, RunState.GONE}
+    if not ended or phase not in MAY_HOLD_A_RUN or not deployment.gpu_uuids:
         return None
     held = memory_held(deployment)
     return MemoryView(state=str(held.state), holders=", ".join(map(_holder, held.holders)))

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from deployments.exceptions import BerthError
-from deployments.hints import hint_reconcile
+from deployments.hints import hint_reconcile, hint_sweep
 from deployments.live import publish_routes
 from deployments.models import Deployment, Node
 from deployments.placement.leases import clear_orphans
@@ -23,19 +24,30 @@ from deployments.redis_keys import SWEEP_HEARTBEAT
 from deployments.runtimes import runtime_named, runtime_names
 from deployments.runtimes.base import RunState, Runtime
 
+from .claims import unclaimed
+from .decide import BACKOFF_MOST_S
 from .freshness import FRESH
 from .phases import ENDED
 
 logger = logging.getLogger(__name__)
+#: Of one sweep. More than a worker does in two seconds; the rest comes with the next.
+MOST_HINTS = 500
+#: A look further away than any decision waits was set before the clock was set back.
+LONGEST_WAIT = timedelta(seconds=2 * BACKOFF_MOST_S)
 #: See Deployment.run_name.
 RUN_NAME = re.compile(r"berth-[0-9a-f]+-(\d+)-\d+")
 
 
 def sweep_all() -> None:
-    """Hint at due deployments, end runs without a live deployment, publish routes, and say that it swept."""
+    """Hint at due deployments, end runs and leases without a live deployment, publish routes, say that it swept.
+
+    Runs are seen on their own node only: this one's are looked at here, the others are asked to.
+    """
     for deployment_id, node in due():
         hint_reconcile(deployment_id, node=node)
     end_strays()
+    for node in _other_nodes():
+        hint_sweep(node)
     clear_orphans()
     publish_routes()
     try:
@@ -45,12 +57,18 @@ def sweep_all() -> None:
 
 
 def due() -> list[tuple[int, str]]:
-    """Id and node of each deployment whose next look is due and that nobody holds."""
-    free = Q(claim_expires_at__isnull=True) | Q(claim_expires_at__lt=Now())
+    """Id and node of each deployment whose next look is due and that nobody holds; the longest overdue first."""
     # A silent node reads no hints; they would only pile up.
     reachable = Q(node=None) | Q(node__name=settings.BERTH_NODE_NAME) | Q(node__heartbeat_at__gt=Now() - FRESH)
-    rows = Deployment.objects.filter(free, reachable, next_check_at__lte=Now()).values_list("pk", "node__name")
-    return [(pk, node or "") for pk, node in rows]
+    overdue = Q(next_check_at__lte=Now()) | Q(next_check_at__gt=Now() + LONGEST_WAIT)
+    rows = Deployment.objects.filter(unclaimed(), reachable, overdue).order_by("next_check_at")
+    return [(pk, node or "") for pk, node in rows.values_list("pk", "node__name")[:MOST_HINTS]]
+
+
+def _other_nodes() -> list[str]:
+    """Nodes that would read a hint, without this one."""
+    fresh = Node.objects.filter(heartbeat_at__gt=Now() - FRESH).exclude(name=settings.BERTH_NODE_NAME)
+    return list(fresh.values_list("name", flat=True))
 
 
 def end_strays() -> None:

@@ -6,167 +6,257 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('deployments', '0001_initial'),
+        ("deployments", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Gpu',
+            name="Gpu",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.CharField(max_length=80, verbose_name='UUID')),
-                ('index', models.PositiveSmallIntegerField(verbose_name='index')),
-                ('name', models.CharField(max_length=100, verbose_name='name')),
-                ('memory_bytes', models.PositiveBigIntegerField(verbose_name='memory, bytes')),
-                ('pci_bus_id', models.CharField(blank=True, max_length=30, verbose_name='PCI bus id')),
-                ('numa_node', models.SmallIntegerField(null=True, verbose_name='NUMA node')),
-                ('nvlink_peers', models.JSONField(default=list, help_text="UUIDs of the same node's GPUs.", verbose_name='NVLink peers')),
-                ('compute_capability', models.CharField(blank=True, max_length=10, verbose_name='compute capability')),
-                ('replay', models.BooleanField(default=False, help_text='Never placeable.', verbose_name='of a recording')),
-                ('seen_at', models.DateTimeField(verbose_name='last seen')),
-                ('quarantined_at', models.DateTimeField(help_text='Memory of a stopped run did not return; nothing new is put here.', null=True, verbose_name='quarantined at')),
-                ('quarantine_params', models.JSONField(default=dict, help_text='Who holds the memory: for the sentence shown.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.CharField(max_length=80, verbose_name="UUID")),
+                ("index", models.PositiveSmallIntegerField(verbose_name="index")),
+                ("name", models.CharField(max_length=100, verbose_name="name")),
+                ("memory_bytes", models.PositiveBigIntegerField(verbose_name="memory, bytes")),
+                ("pci_bus_id", models.CharField(blank=True, max_length=30, verbose_name="PCI bus id")),
+                ("numa_node", models.SmallIntegerField(null=True, verbose_name="NUMA node")),
+                (
+                    "nvlink_peers",
+                    models.JSONField(
+                        default=list, help_text="UUIDs of the same node's GPUs.", verbose_name="NVLink peers"
+                    ),
+                ),
+                ("compute_capability", models.CharField(blank=True, max_length=10, verbose_name="compute capability")),
+                (
+                    "replay",
+                    models.BooleanField(default=False, help_text="Never placeable.", verbose_name="of a recording"),
+                ),
+                ("seen_at", models.DateTimeField(verbose_name="last seen")),
+                (
+                    "quarantined_at",
+                    models.DateTimeField(
+                        help_text="Memory of a stopped run did not return; nothing new is put here.",
+                        null=True,
+                        verbose_name="quarantined at",
+                    ),
+                ),
+                (
+                    "quarantine_params",
+                    models.JSONField(default=dict, help_text="Who holds the memory: for the sentence shown."),
+                ),
             ],
             options={
-                'verbose_name': 'GPU',
-                'verbose_name_plural': 'GPUs',
-                'ordering': ('node', 'index'),
+                "verbose_name": "GPU",
+                "verbose_name_plural": "GPUs",
+                "ordering": ("node", "index"),
             },
         ),
         migrations.CreateModel(
-            name='GpuLease',
+            name="GpuLease",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('taken_at', models.DateTimeField(auto_now_add=True, verbose_name='taken')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("taken_at", models.DateTimeField(auto_now_add=True, verbose_name="taken")),
             ],
             options={
-                'verbose_name': 'GPU lease',
-                'verbose_name_plural': 'GPU leases',
+                "verbose_name": "GPU lease",
+                "verbose_name_plural": "GPU leases",
             },
         ),
         migrations.AddField(
-            model_name='attempt',
-            name='out_of_memory',
-            field=models.BooleanField(default=False, help_text='The kernel killed it at its memory limit.', verbose_name='out of memory'),
+            model_name="attempt",
+            name="out_of_memory",
+            field=models.BooleanField(
+                default=False, help_text="The kernel killed it at its memory limit.", verbose_name="out of memory"
+            ),
         ),
         migrations.AddField(
-            model_name='attempt',
-            name='peak_memory_bytes',
-            field=models.PositiveBigIntegerField(help_text='Over all its GPUs, as observed; null when unknown.', null=True, verbose_name='peak GPU memory, bytes'),
+            model_name="attempt",
+            name="peak_memory_bytes",
+            field=models.PositiveBigIntegerField(
+                help_text="Over all its GPUs, as observed; null when unknown.",
+                null=True,
+                verbose_name="peak GPU memory, bytes",
+            ),
         ),
         migrations.AddField(
-            model_name='cataloguemodel',
-            name='head_dimension',
-            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='head dimension'),
+            model_name="cataloguemodel",
+            name="head_dimension",
+            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="head dimension"),
         ),
         migrations.AddField(
-            model_name='cataloguemodel',
-            name='kv_heads',
-            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='key-value heads'),
+            model_name="cataloguemodel",
+            name="kv_heads",
+            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="key-value heads"),
         ),
         migrations.AddField(
-            model_name='cataloguemodel',
-            name='layers',
-            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='layers'),
+            model_name="cataloguemodel",
+            name="layers",
+            field=models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="layers"),
         ),
         migrations.AddField(
-            model_name='config',
-            name='concurrent_requests',
-            field=models.PositiveIntegerField(default=1, help_text='How many the memory estimate makes room for.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='requests at full context'),
+            model_name="config",
+            name="concurrent_requests",
+            field=models.PositiveIntegerField(
+                default=1,
+                help_text="How many the memory estimate makes room for.",
+                validators=[django.core.validators.MinValueValidator(1)],
+                verbose_name="requests at full context",
+            ),
         ),
         migrations.AddField(
-            model_name='config',
-            name='entrypoint',
-            field=models.JSONField(blank=True, default=list, help_text="Instead of the image's own; empty keeps that. Not for processes.", verbose_name='entry point'),
+            model_name="config",
+            name="entrypoint",
+            field=models.JSONField(
+                blank=True,
+                default=list,
+                help_text="Instead of the image's own; empty keeps that. Not for processes.",
+                verbose_name="entry point",
+            ),
         ),
         migrations.AddField(
-            model_name='config',
-            name='restart_unhealthy',
-            field=models.BooleanField(default=False, help_text='Restart a run that runs but has not answered three times in a row.', verbose_name='restart when unhealthy'),
+            model_name="config",
+            name="restart_unhealthy",
+            field=models.BooleanField(
+                default=False,
+                help_text="Restart a run that runs but has not answered three times in a row.",
+                verbose_name="restart when unhealthy",
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='gpu_uuids',
-            field=models.JSONField(default=list, help_text='UUIDs, as placed; kept after the end.', verbose_name='GPUs'),
+            model_name="deployment",
+            name="gpu_uuids",
+            field=models.JSONField(
+                default=list, help_text="UUIDs, as placed; kept after the end.", verbose_name="GPUs"
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='in_place',
-            field=models.BooleanField(default=False, help_text='The old one made room first, and is put back if this one fails.', verbose_name='in place'),
+            model_name="deployment",
+            name="in_place",
+            field=models.BooleanField(
+                default=False,
+                help_text="The old one made room first, and is put back if this one fails.",
+                verbose_name="in place",
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='pinned_gpus',
-            field=models.JSONField(default=list, help_text='UUIDs on the pinned node, or none.', verbose_name='pinned GPUs'),
+            model_name="deployment",
+            name="pinned_gpus",
+            field=models.JSONField(
+                default=list, help_text="UUIDs on the pinned node, or none.", verbose_name="pinned GPUs"
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='pinned_node',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='deployments.node', verbose_name='pinned node'),
+            model_name="deployment",
+            name="pinned_node",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="deployments.node",
+                verbose_name="pinned node",
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='run_cleared_at',
-            field=models.DateTimeField(help_text='When nothing but GPU memory was left of the run.', null=True),
+            model_name="deployment",
+            name="run_cleared_at",
+            field=models.DateTimeField(help_text="When nothing but GPU memory was left of the run.", null=True),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='stop_now',
-            field=models.BooleanField(default=False, help_text='Somebody pressed Stop now.', verbose_name='without draining'),
+            model_name="deployment",
+            name="stop_now",
+            field=models.BooleanField(
+                default=False, help_text="Somebody pressed Stop now.", verbose_name="without draining"
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='supersedes',
-            field=models.ForeignKey(help_text='Stopped once this one is ready.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='replacements', to='deployments.deployment', verbose_name='replaces'),
+            model_name="deployment",
+            name="supersedes",
+            field=models.ForeignKey(
+                help_text="Stopped once this one is ready.",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="replacements",
+                to="deployments.deployment",
+                verbose_name="replaces",
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='address',
-            field=models.CharField(blank=True, help_text='Where its models are reached from other nodes; empty when they are reached on the node itself.', max_length=100, verbose_name='private address'),
+            model_name="node",
+            name="address",
+            field=models.CharField(
+                blank=True,
+                help_text="Where its models are reached from other nodes; empty when they are reached on the node itself.",
+                max_length=100,
+                verbose_name="private address",
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='facts',
-            field=models.JSONField(default=dict, help_text='What its agent found: versions, memory, disk. For people to read.', verbose_name='facts'),
+            model_name="node",
+            name="facts",
+            field=models.JSONField(
+                default=dict,
+                help_text="What its agent found: versions, memory, disk. For people to read.",
+                verbose_name="facts",
+            ),
         ),
         migrations.AddField(
-            model_name='node',
-            name='maintenance_by',
-            field=models.CharField(blank=True, max_length=150, verbose_name='put into maintenance by'),
+            model_name="node",
+            name="maintenance_by",
+            field=models.CharField(blank=True, max_length=150, verbose_name="put into maintenance by"),
         ),
         migrations.AddField(
-            model_name='node',
-            name='maintenance_note',
-            field=models.CharField(blank=True, max_length=200, verbose_name='reason for the maintenance'),
+            model_name="node",
+            name="maintenance_note",
+            field=models.CharField(blank=True, max_length=200, verbose_name="reason for the maintenance"),
         ),
         migrations.AddField(
-            model_name='node',
-            name='maintenance_since',
-            field=models.DateTimeField(help_text='It keeps what runs and takes nothing new.', null=True, verbose_name='in maintenance since'),
+            model_name="node",
+            name="maintenance_since",
+            field=models.DateTimeField(
+                help_text="It keeps what runs and takes nothing new.", null=True, verbose_name="in maintenance since"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.UniqueConstraint(condition=models.Q(('phase__in', ['failed', 'stopped']), _negated=True), fields=('supersedes',), name='one_live_replacement_of_a_deployment'),
+            model_name="deployment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("phase__in", ["failed", "stopped"]), _negated=True),
+                fields=("supersedes",),
+                name="one_live_replacement_of_a_deployment",
+            ),
         ),
         migrations.AddField(
-            model_name='gpu',
-            name='node',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gpus', to='deployments.node', verbose_name='node'),
+            model_name="gpu",
+            name="node",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="gpus",
+                to="deployments.node",
+                verbose_name="node",
+            ),
         ),
         migrations.AddField(
-            model_name='gpulease',
-            name='deployment',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='leases', to='deployments.deployment', verbose_name='deployment'),
+            model_name="gpulease",
+            name="deployment",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="leases",
+                to="deployments.deployment",
+                verbose_name="deployment",
+            ),
         ),
         migrations.AddField(
-            model_name='gpulease',
-            name='gpu',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='lease', to='deployments.gpu', verbose_name='GPU'),
+            model_name="gpulease",
+            name="gpu",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="lease",
+                to="deployments.gpu",
+                verbose_name="GPU",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='gpu',
-            constraint=models.UniqueConstraint(fields=('node', 'uuid'), name='one_row_for_each_gpu'),
+            model_name="gpu",
+            constraint=models.UniqueConstraint(fields=("node", "uuid"), name="one_row_for_each_gpu"),
         ),
     ]

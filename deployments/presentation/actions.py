@@ -146,12 +146,12 @@ def _stop_now(config: Config, deployment: Deployment, actor: Actor) -> list[Acti
     ]
 
 
-def replace_action(config: Config, deployment: Deployment, actor: Actor) -> Action | None:
-    """Replace by the config's current revision, while the run serves an older one."""
+def replace_actions(config: Config, deployment: Deployment, actor: Actor) -> list[Action]:
+    """Replace by the config's current revision, while the run serves an older one; with GPUs in place as well."""
     serves = deployment.phase in {Phase.READY, Phase.UNHEALTHY} and deployment.desired == Desired.RUNNING
     if not serves or deployment.revision == config.revision:
-        return None
-    return Action(
+        return []
+    beside = Action(
         name="replace",
         verb=_("Replace with revision {number}").format(number=config.revision),
         icon="git-compare",
@@ -166,6 +166,26 @@ def replace_action(config: Config, deployment: Deployment, actor: Actor) -> Acti
             verb=_("Replace"),
         ),
     )
+    if not deployment.spec["gpus"]:
+        return [beside]
+    in_place = Action(
+        name="replace-in-place",
+        verb=_("Replace in place"),
+        icon="git-compare",
+        url=reverse("deployments:replace", args=[deployment.pk], query={"in_place": "1"}),
+        why_not=_barred(OPERATE, actor),
+        confirmation=Confirmation(
+            question=_("Stop {config} first, then start revision {number}?").format(
+                config=config.name, number=config.revision
+            ),
+            consequences=(
+                _("This is for want of GPU memory: nothing answers until the new one has loaded."),
+                _("If the new one fails, this one is started again as it is."),
+            ),
+            verb=_("Replace in place"),
+        ),
+    )
+    return [beside, in_place]
 
 
 def _try(config: Config, actor: Actor) -> Action:

@@ -57,7 +57,7 @@ def start_deployment(
     """
     actor.require(OPERATE)
     config = find_config(config_name)
-    pinned = _pinned(config, pins or Pins())
+    pinned = pinned_columns(config, pins or Pins())
     doomed = [find_deployment(pk) for pk in stop_first]
     live = _live(config, replica)
     if live is None:
@@ -180,7 +180,7 @@ def _live(config: Config, replica: int) -> Deployment | None:
     return Deployment.objects.filter(config=config, replica=replica).exclude(phase__in=ENDED).first()
 
 
-def _pinned(config: Config, pins: Pins) -> dict[str, Any]:
+def pinned_columns(config: Config, pins: Pins) -> dict[str, Any]:
     """Columns for the pins. Raises InvalidInputError naming what there is."""
     if not pins.node:
         if pins.gpus:

@@ -20,6 +20,7 @@ from .auth import Authenticator
 from .body import ClientLeftError, parse_chat, read_body
 from .departure import StopWhenClientLeaves
 from .exchange import Exchange
+from .reaching import Reaching
 from .relay import Relay
 from .reporting import Report
 from .routing import ListedModel, RoutingTable
@@ -47,14 +48,18 @@ class GatewayApplication:
     def __init__(self, *, connect: Callable[[], Redis] = async_client, silence_s: float = SILENCE_S) -> None:
         self.table = RoutingTable()
         self.authenticator = Authenticator()
-        self._subscription = Subscription(connect, self.table, on_keys_changed=self.authenticator.forget)
+        self._subscription = Subscription(
+            connect, self.table, on_keys_changed=self.authenticator.forget, on_reach_asked=self._reach
+        )
         self._report = Report(connect, self.table)
         self._silence_s = silence_s
         self._session: aiohttp.ClientSession | None = None
+        self._reaching: Reaching | None = None
 
     async def startup(self) -> None:
         """Open the client, read the routing table and follow it. Redis may be away."""
         self._session = open_session(silence_s=self._silence_s)
+        self._reaching = Reaching(self._session)
         await self._subscription.start()
         await self._report.start()
 
@@ -62,9 +67,15 @@ class GatewayApplication:
         """Close both. Safe to repeat, and without :meth:`startup`."""
         await self._subscription.stop()
         await self._report.stop()
+        if self._reaching is not None:
+            await self._reaching.stop()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _reach(self, asked: str, redis: Redis) -> None:
+        if self._reaching is not None:
+            self._reaching.ask(asked, redis)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; refusals have OpenAI's error object."""

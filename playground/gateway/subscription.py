@@ -1,4 +1,4 @@
-"""Keeps a gateway process in step with Redis: its routing table, and news of changed keys."""
+"""Keeps a gateway process in step with Redis: its routing table, news of changed keys, servers to reach."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from deployments.redis import RedisError
-from deployments.redis_keys import KEYS_CHANGED, ROUTES, ROUTES_CHANGED
+from deployments.redis_keys import KEYS_CHANGED, REACH_ASKED, ROUTES, ROUTES_CHANGED
 
 from .routing import RoutingTable
 
@@ -37,11 +37,13 @@ class Subscription:
         table: RoutingTable,
         *,
         on_keys_changed: Callable[[], None],
+        on_reach_asked: Callable[[str, Redis], None] = lambda _asked, _redis: None,
         reread_s: float = REREAD_S,
     ) -> None:
         self._connect = connect
         self._table = table
         self._on_keys_changed = on_keys_changed
+        self._on_reach_asked = on_reach_asked
         self._reread_s = reread_s
         self._raw: str | None = None
         self._away = False
@@ -69,7 +71,7 @@ class Subscription:
             while True:
                 try:
                     async with client.pubsub() as pubsub:
-                        await pubsub.subscribe(ROUTES_CHANGED, KEYS_CHANGED)
+                        await pubsub.subscribe(ROUTES_CHANGED, KEYS_CHANGED, REACH_ASKED)
                         # Messages may have been missed before this point.
                         self._on_keys_changed()
                         await self._read(client)
@@ -93,6 +95,8 @@ class Subscription:
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=left)
                 if message and message["channel"] == KEYS_CHANGED:
                     self._on_keys_changed()
+                elif message and message["channel"] == REACH_ASKED:
+                    self._on_reach_asked(message["data"], client)
                 elif message:
                     break
             await self._read(client)

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from .at_rest import at_rest_figures
 from .catalogue_page import page_figures
 from .installation import Installation, memory_by_process
 from .main_job import first_token_figures
@@ -44,6 +45,9 @@ def main() -> None:
             rows.append(("  database queries, with 0 and with 1,000", f"{page.queries}", "constant"))
         finally:
             installation.down()
+    rest = at_rest_figures()
+    rows.append((f"{rest.deployments} deployments at rest: database queries a minute", f"{rest.queries}", ""))
+    rows.append(("  CPU of sweep and worker a minute", f"{rest.cpu_s:.1f} s", ""))
     width = max(len(row[0]) for row in rows)
     print(f"{'figure':{width}}  {'measured':>12}  target")
     for name, value, target in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,7 @@ def situation(phase: Phase, run: RunState = RunState.GONE, **changes: object) ->
 
 
 def stopping(
-    *, in_flight: int | None = 0, age_s: float = 0, ready_since: datetime | None = NOW, **changes: object
+    *, in_flight: int | None = 0, age_s: float = 0, ready_since: datetime | None = NOW, **changes: Any
 ) -> Situation:
     """A run with a grace of 5 s that was asked to stop `age_s` seconds ago."""
     return situation(
@@ -75,7 +76,7 @@ def ended(memory: str, *, cleared_s: float | None = None) -> Situation:
 
 
 def serving(
-    *, phase: Phase = Phase.READY, paused: bool = False, restart_unhealthy: bool = False, **changes: object
+    *, phase: Phase = Phase.READY, paused: bool = False, restart_unhealthy: bool = False, **changes: Any
 ) -> Situation:
     """A run that serves, or did until now."""
     limits = Limits(load_timeout_s=60, grace_s=5, max_attempts=3, restart_unhealthy=restart_unhealthy)
@@ -224,7 +225,7 @@ def test_a_run_ends_only_when_it_is_gone(it: Situation) -> None:
             Signal(force=True),
         ),
         (stopping(in_flight=3, age_s=1), Wait(after_s=0.5, reason="draining", params=(("count", 3), ("seconds", 4)))),
-        (stopping(in_flight=None), Wait(after_s=0.5, reason="draining", params=(("count", 0), ("seconds", 5)))),
+        (stopping(in_flight=None), Wait(after_s=0.5, reason="leaving_routing", params=(("count", 0), ("seconds", 5)))),
         (stopping(in_flight=0), Signal(force=False)),
         (stopping(in_flight=3, age_s=5), Signal(force=False)),
         (stopping(in_flight=3, stop_now=True), Signal(force=False)),
@@ -245,7 +246,7 @@ def test_a_run_ends_only_when_it_is_gone(it: Situation) -> None:
             situation(Phase.QUEUED, unplaceable="gpus_held", unplaceable_detail="gpu-01: GPU 0 ← other #1"),
             Wait(after_s=5, reason="gpus_held", params=(("detail", "gpu-01: GPU 0 ← other #1"),)),
         ),
-        (serving(paused=True, answering=False, failed_probes=9), Wait(after_s=10, reason="paused")),
+        (serving(paused=True, answering=False, failed_probes=9), Wait(after_s=30, reason="paused")),
         (
             serving(phase=Phase.UNHEALTHY, answering=False, restart_unhealthy=True),
             Signal(force=True, abort_reason="not_answering"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+from django.db.models.functions import Now
 
 from deployments import logs
 from deployments.exceptions import RuntimeUnavailableError
@@ -192,7 +194,7 @@ def test_who_closes_an_attempt_second_leaves_what_the_first_kept(host: Host, mon
 
 def test_a_held_deployment_is_left_to_its_holder(host: Host) -> None:
     deployment = host.start()
-    Deployment.objects.update(claim_token="other", claim_expires_at=deployment.phase_since.replace(year=2100))
+    Deployment.objects.update(claim_token="other", claim_expires_at=Now() + timedelta(seconds=60))
     assert loop.reconcile(deployment.pk) is False
     deployment.refresh_from_db()
     assert (deployment.phase, deployment.claim_token) == (Phase.QUEUED, "other")

@@ -16,14 +16,17 @@ from django.db.models.functions import Now
 from deployments import live
 from deployments.exceptions import RuntimeFaultError
 from deployments.lifecycle import sweep
+from deployments.lifecycle.claims import take_claim
 from deployments.lifecycle.phases import Desired, Phase
 from deployments.live import publish_routes
-from deployments.models import Deployment, Node
+from deployments.models import Deployment, GpuLease, Node
 from deployments.redis_keys import ROUTES, ROUTES_CHANGED
 from deployments.runtimes import use_runtime
 from deployments.runtimes.base import RunSpec, RunState
 from deployments.tasks import sweep as sweep_task
+from deployments.tasks import sweep_node
 from tests.deployments.editing import make_config, make_run
+from tests.deployments.gpu_hosts import add_gpus
 from tests.fakes.runtime import FakeRuntime, Script
 
 pytestmark = pytest.mark.django_db
@@ -189,3 +192,54 @@ def test_redis_away_is_logged_and_no_error(monkeypatch: pytest.MonkeyPatch, capl
     sweep_task()
     live.publish_change(1, "one")
     assert caplog.text.count("connection refused") == 3
+
+
+@pytest.mark.usefixtures("runtime", "redis_server")
+def test_each_fresh_node_is_asked_to_look_for_its_own_strays(
+    hints: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sweep, "hint_sweep", asked.append)
+    Node.objects.create(name="gpu-01", heartbeat_at=Now())
+    Node.objects.create(name="gpu-02", heartbeat_at=Now() - timedelta(minutes=1))
+    Node.objects.create(name=settings.BERTH_NODE_NAME, heartbeat_at=Now(), runtimes=["process"])
+    sweep_task()
+    assert asked == ["gpu-01"]
+    assert hints == []
+
+
+def test_a_node_clears_what_it_alone_sees(runtime: FakeRuntime) -> None:
+    name = launched(runtime, run("one", Phase.STOPPED).run_name)
+    sweep_node()
+    sweep_node()
+    assert name not in runtime.owned()
+
+
+@pytest.mark.usefixtures("runtime", "redis_server")
+def test_what_was_planned_before_the_clock_was_set_back_is_not_waited_for(hints: list[tuple[int, str]]) -> None:
+    far = Now() + timedelta(hours=2)
+    planned = run("planned", Phase.READY, next_check_at=far)
+    held = run("held", Phase.READY, next_check_at=Now(), claim_token="dead", claim_expires_at=far)
+    sweep_task()
+    assert sorted(hints) == [(planned.pk, ""), (held.pk, "")]
+    assert take_claim(held.pk)
+
+
+@pytest.mark.usefixtures("runtime", "redis_server")
+def test_a_sweep_hints_at_so_many_at_most_the_longest_overdue_first(
+    hints: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "MOST_HINTS", 2)
+    rows = [run(f"c{age}", Phase.READY, next_check_at=Now() - timedelta(seconds=age)) for age in (1, 9, 5)]
+    sweep_task()
+    assert [pk for pk, _node in hints] == [rows[1].pk, rows[2].pk]
+
+
+@pytest.mark.usefixtures("runtime", "redis_server", "hints")
+def test_a_lease_that_a_crash_left_is_cleared_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node.objects.create(name="gpu-01", heartbeat_at=Now())
+    gpu = add_gpus(node, 1)[0]
+    GpuLease.objects.create(gpu=gpu, deployment=run("one", Phase.STOPPED, node=node))
+    sweep_task()
+    assert not GpuLease.objects.exists()
+    assert "was still leased" in caplog.text

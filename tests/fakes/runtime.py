@@ -72,6 +72,7 @@ class FakeRuntime:
         )
         self.silent = False
         self.changed: deque[str] = deque()
+        self.fetched: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self._faults: dict[str, deque[Exception]] = {}
         self._runs: dict[str, FakeRun] = {}
@@ -182,12 +183,19 @@ class FakeRuntime:
                 raise RuntimeFaultError(f"{name} still runs.", code="still_running")
             self._runs.pop(name, None)
 
-    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
+    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000, fetch: bool = True) -> LogChunk:
         self._answer("logs")
+        if fetch:
+            self.fetched.append(name)
         run = self._runs.get(name)
         lines = [line for line in run.lines if line.cursor > cursor][:limit] if run else []
         skipped = lines[0].cursor - cursor - 1 if lines else 0
-        return LogChunk(lines=lines, next_cursor=lines[-1].cursor if lines else cursor, skipped_lines=skipped)
+        return LogChunk(
+            lines=lines,
+            next_cursor=lines[-1].cursor if lines else cursor,
+            skipped_lines=skipped,
+            newest=run.lines[-1].cursor if run and run.lines else 0,
+        )
 
     def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
         self._answer("follow", name)
