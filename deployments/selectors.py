@@ -12,14 +12,19 @@ from .engines import engine_named
 from .exceptions import NotFoundError
 from .lifecycle.phases import ENDED, Phase
 from .models import CatalogueModel, Config, Deployment
+from .placement.fits import Fits
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueRow:
-    """A config with its live deployment, else its last one, else None."""
+    """A config with its live deployment, else its last one, else None.
+
+    ``fits`` tells where a start would go; None for a config that runs, and where nobody asked.
+    """
 
     config: Config
     deployment: Deployment | None
+    fits: Fits | None = None
 
     @property
     def is_live(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
-from .views import GIB, Choice, GpuView, Holder, NodeView, Refusal, Request
+from .obstacles import obstacles, short_detail
+from .views import Choice, GpuView, Holder, NodeView, Refusal, Request
 
 #: More holders than this at once are not offered to be stopped: that is a decision for people, not for a button.
 MOST_STOPS = 4
@@ -20,7 +22,7 @@ def choose(request: Request, nodes: Sequence[NodeView]) -> Choice | Refusal:
     """
     eligible, refusal = _eligible(request, nodes)
     if refusal is not None:
-        return refusal
+        return replace(refusal, obstacles=obstacles(request, nodes))
     found = [(node, _pick(request, node)) for node in eligible]
     fitting = [(node, gpus) for node, gpus in found if gpus is not None]
     if fitting:
@@ -30,8 +32,9 @@ def choose(request: Request, nodes: Sequence[NodeView]) -> Choice | Refusal:
             gpu_uuids=tuple(gpu.uuid for gpu in gpus),
             one_island=len({gpu.island for gpu in gpus}) <= 1,
             has_image=node.has_image,
+            has_weights=node.has_weights,
         )
-    return _refuse(request, eligible)
+    return replace(_refuse(request, eligible), obstacles=obstacles(request, nodes))
 
 
 def _eligible(request: Request, nodes: Sequence[NodeView]) -> tuple[list[NodeView], Refusal | None]:
@@ -46,9 +49,15 @@ def _eligible(request: Request, nodes: Sequence[NodeView]) -> tuple[list[NodeVie
         kept = [node for node in left if keep(node)]
         if not kept:
             detail = request.node or ", ".join(node.name for node in left)
-            return [], Refusal(code=code if nodes else "no_node_answers", detail=detail)
+            return [], Refusal(code=_said_of_pin(code, request, nodes), detail=detail)
         left = kept
     return left, None
+
+
+def _said_of_pin(code: str, request: Request, nodes: Sequence[NodeView]) -> str:
+    if not nodes:
+        return "no_node_answers"
+    return "pinned_node_silent" if request.node and code == "no_node_answers" else code
 
 
 def _pick(request: Request, node: NodeView) -> tuple[GpuView, ...] | None:
@@ -74,16 +83,17 @@ def _islands(gpus: Iterable[GpuView]) -> list[list[GpuView]]:
 
 def _cost(request: Request, node: NodeView, gpus: Sequence[GpuView]) -> tuple[object, ...]:
     apart = len({gpu.island for gpu in gpus}) > 1
-    free = sum(gpu.fits(request.memory_bytes) for gpu in node.gpus)
+    free = sum(gpu.fits(request.memory_bytes) for gpu in node.gpus) if request.gpus else 0
     return apart, not node.has_image, not node.has_weights, free - len(gpus), node.live, node.name
 
 
 def _refuse(request: Request, nodes: Sequence[NodeView]) -> Refusal:
-    detail = "; ".join(filter(None, (_why(request, node) for node in nodes)))
+    detail = short_detail(request, nodes)
     possible = [node for node in nodes if _could_ever(request, node)]
     if not possible:
         return Refusal(code="fits_nowhere", detail=detail)
-    return Refusal(code="gpus_held", detail=detail, stops=_fewest_stops(request, possible))
+    code = "pinned_gpus_held" if request.gpu_uuids else "gpus_held"
+    return Refusal(code=code, detail=detail, stops=_fewest_stops(request, possible))
 
 
 def _could_ever(request: Request, node: NodeView) -> bool:
@@ -112,28 +122,3 @@ def _fewest_stops(request: Request, nodes: Sequence[NodeView]) -> tuple[Holder, 
                 best = enough[0]
                 break
     return best
-
-
-def _why(request: Request, node: NodeView) -> str:
-    """What keeps each GPU of a node, in names and numbers that need no translation."""
-    if not node.gpus:
-        return f"{node.name}: 0 GPU"
-    told = [f"GPU {gpu.index} {_reason(request, gpu)}" for gpu in sorted(node.gpus, key=lambda gpu: gpu.index)]
-    return f"{node.name}: " + ", ".join(told)
-
-
-def _reason(request: Request, gpu: GpuView) -> str:
-    if gpu.replay:
-        return "(replay)"
-    if gpu.holder is not None:
-        return f"← {gpu.holder.config} #{gpu.holder.deployment_id}"
-    if gpu.free_bytes is None:
-        return "(?)"
-    if gpu.quarantined:
-        return "(quarantine)"
-    told = f"{gpu.free_bytes / GIB:.1f}/{gpu.memory_bytes / GIB:.0f} GiB"
-    for process in gpu.foreign[:3]:
-        held = "" if process.memory_bytes is None else f" {process.memory_bytes / GIB:.1f} GiB"
-        who = f" {process.command} ({process.user})" if process.command else ""
-        told += f" ← pid {process.pid}{who}{held}"
-    return told

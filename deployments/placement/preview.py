@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployments.models import Config, Node
+from deployments.models import Config, Deployment, Node
 
 from .choosing import choose
+from .obstacles import why_not_gpu, why_not_node
 from .situation import Fleet, request_of
-from .views import GIB, Choice, GpuView, Refusal
+from .views import GIB, Choice, GpuView, Refusal, Request, Why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,12 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnGpu:
-    """One GPU of the drawing; ``chosen`` when the config would get it."""
+    """One GPU of the drawing; ``chosen`` when the config would get it, ``why`` when it could not get it."""
 
     gpu: GpuView
     segments: Sequence[Segment]
     chosen: bool
+    why: Why | None = None
 
     @property
     def free_gib(self) -> float | None:
@@ -43,11 +45,12 @@ class DrawnGpu:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnNode:
-    """A node with its GPUs by index."""
+    """A node with its GPUs by index; ``why`` when it is no candidate."""
 
     name: str
     gpus: Sequence[DrawnGpu]
     in_maintenance: bool
+    why: Why | None = None
 
     @property
     def is_real(self) -> bool:
@@ -57,11 +60,15 @@ class DrawnNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """The answer for one config, and every node that has GPUs."""
+    """The answer for one config's ``request``, and every node that has GPUs.
 
+    While the config runs, nothing else is started of it: ``running`` is that run, and its GPUs are the chosen ones.
+    """
+
+    request: Request
     answer: Choice | Refusal
     nodes: Sequence[DrawnNode]
-    each_gib: float
+    running: Deployment | None = None
 
     @property
     def choice(self) -> Choice | None:
@@ -80,26 +87,47 @@ class Preview:
 
 
 def preview_placement(
-    config: Config, *, node: str = "", gpu_uuids: Sequence[str] = (), fleet: Fleet | None = None
+    config: Config,
+    *,
+    node: str = "",
+    gpu_uuids: Sequence[str] = (),
+    running: Deployment | None = None,
+    fleet: Fleet | None = None,
 ) -> Preview:
-    """Where a start of ``config`` would go as things are. Takes nothing."""
+    """Where a start of ``config`` would go as things are, or where it runs. Takes nothing."""
     seen = fleet or Fleet()
     spec = config.serving_spec()
     request = request_of(spec, node=node, gpu_uuids=gpu_uuids)
-    answer = choose(request, seen.views(spec))
-    chosen = (answer.node, set(answer.gpu_uuids)) if isinstance(answer, Choice) else ("", set())
+    views = {view.name: view for view in seen.views(spec)}
+    answer = choose(request, list(views.values()))
+    chosen = _marked(answer, running)
     drawn = [
         DrawnNode(
             name=each.name,
-            gpus=[draw(gpu, chosen=each.name == chosen[0] and gpu.uuid in chosen[1]) for gpu in seen.gpus(each)],
+            gpus=[
+                draw(
+                    gpu,
+                    chosen=each.name == chosen[0] and gpu.uuid in chosen[1],
+                    why=None if running or not request.gpus else why_not_gpu(request, gpu),
+                )
+                for gpu in seen.gpus(each)
+            ],
             in_maintenance=each.maintenance_since is not None,
+            why=None if running else why_not_node(request, views[each.name]),
         )
         for each in seen.nodes
     ]
-    return Preview(answer=answer, nodes=[each for each in drawn if each.gpus], each_gib=request.memory_bytes / GIB)
+    return Preview(request=request, answer=answer, nodes=[each for each in drawn if each.gpus], running=running)
 
 
-def draw(gpu: GpuView, *, chosen: bool = False) -> DrawnGpu:
+def _marked(answer: Choice | Refusal, running: Deployment | None) -> tuple[str, frozenset[str]]:
+    """Node and GPUs to be marked in the drawing."""
+    if running is not None:
+        return (running.node.name if running.node else ""), frozenset(running.gpu_uuids)
+    return (answer.node, frozenset(answer.gpu_uuids)) if isinstance(answer, Choice) else ("", frozenset())
+
+
+def draw(gpu: GpuView, *, chosen: bool = False, why: Why | None = None) -> DrawnGpu:
     """The parts of a GPU's memory: its holder's, foreign processes', and what else is used."""
     total = gpu.memory_bytes or 1
     used = total - gpu.free_bytes if gpu.free_bytes is not None else 0
@@ -116,7 +144,7 @@ def draw(gpu: GpuView, *, chosen: bool = False) -> DrawnGpu:
         if width > 0:
             segments.append(Segment(kind=kind, start=round(start, 2), width=round(width, 2), config=config))
         start += width
-    return DrawnGpu(gpu=gpu, segments=segments, chosen=chosen)
+    return DrawnGpu(gpu=gpu, segments=segments, chosen=chosen, why=why)
 
 
 def nodes_with_gpus(fleet: Fleet) -> list[tuple[Node, list[DrawnGpu]]]:

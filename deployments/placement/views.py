@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from deployments.gpu_readings import GpuProcess
 
@@ -22,6 +23,7 @@ class GpuView:
     """One GPU. Bytes as measured; ``free_bytes`` None means that no fresh reading tells.
 
     ``returned_bytes`` is what its holder's own processes have: free once that has stopped.
+    ``foreign`` are the processes on it that are not its holder's. ``trouble`` says why it is not measured.
     ``island`` is equal for GPUs that reach each other fast (NVLink, else one NUMA node).
     """
 
@@ -31,6 +33,7 @@ class GpuView:
     free_bytes: int | None
     returned_bytes: int = 0
     island: str = ""
+    trouble: str = ""
     holder: Holder | None = None
     foreign: tuple[GpuProcess, ...] = ()
     quarantined: bool = False
@@ -83,12 +86,43 @@ class Choice:
     gpu_uuids: tuple[str, ...] = ()
     one_island: bool = True
     has_image: bool = False
+    has_weights: bool = False
+
+
+class Why(StrEnum):
+    """What keeps one node, or one GPU, from being given."""
+
+    OTHER_NODE = "other_node"
+    SILENT = "silent"
+    NO_RUNTIME = "no_runtime"
+    MAINTENANCE = "maintenance"
+    TOO_FEW = "too_few"
+    OTHER_GPU = "other_gpu"
+    REPLAY = "replay"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+    UNMEASURED = "unmeasured"
+    TOO_SMALL = "too_small"
+    MEMORY_USED = "memory_used"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """One thing in the way: of a whole node where ``gpu`` is None, else of that GPU."""
+
+    node: str
+    why: Why
+    gpu: GpuView | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why it goes nowhere now. ``stops`` are the fewest deployments whose end would make room; empty: none would."""
+    """Why it goes nowhere now. ``stops`` are the fewest deployments whose end would make room; empty: none would.
+
+    ``detail`` is short, in names and numbers, to be kept with the run; ``obstacles`` tell it of every node and GPU.
+    """
 
     code: str
     detail: str = ""
     stops: tuple[Holder, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()

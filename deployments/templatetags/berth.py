@@ -15,12 +15,15 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from deployments.actors import Actor, explain_missing
+from deployments.gpu_readings import GpuProcess
 from deployments.lifecycle.phases import Phase
-from deployments.lifecycle.reasons import explain
+from deployments.lifecycle.reasons import Explanation, explain
 from deployments.models import Attempt, Config, Deployment, DeploymentEvent
-from deployments.placement.views import Holder, Refusal
-from deployments.presentation import states, words
-from deployments.presentation.actions import Action, actions_for, replace_action, restart_action
+from deployments.placement.fits import Fits
+from deployments.placement.preview import DrawnGpu, DrawnNode, Preview
+from deployments.placement.views import Holder
+from deployments.presentation import placement, states, words
+from deployments.presentation.actions import Action, actions_for, replace_actions, restart_action
 from deployments.presentation.import_map import import_map_json
 from deployments.progress import Progress
 from deployments.spec import ServingSpec
@@ -51,12 +54,13 @@ def tone_icon(tone: str) -> str:
 
 @register.inclusion_tag("includes/state_chip.html")
 def state_chip(deployment: Deployment | None) -> dict[str, Any]:
-    """The chip of a run: icon and word; and whether its node is silent."""
+    """The chip of a run: icon and word; and whether somebody paused it, or its node is silent."""
     look = states.look_of(deployment.phase if deployment else None)
     silent = None
     if deployment is not None and deployment.is_live:
         silent = states.silent_since(deployment.node, timezone.now())
-    return {"look": look, "silent_since": silent}
+    is_paused = deployment is not None and deployment.is_live and deployment.reason == "paused"
+    return {"look": look, "silent_since": silent, "is_paused": is_paused}
 
 
 @register.inclusion_tag("includes/state_chip.html")
@@ -123,9 +127,41 @@ def hue(name: str) -> str:
 
 
 @register.filter
-def refusal_sentence(refusal: Refusal) -> str:
-    """Why a config would wait, as the run itself would say."""
-    return explain(refusal.code, {"detail": refusal.detail, "runtime": refusal.detail}).sentence
+def refusal(preview: Preview) -> Explanation | None:
+    """Why a start would wait, and what to do; None when it would not."""
+    return placement.refusal_words(preview.refusal, preview.request) if preview.refusal else None
+
+
+@register.simple_tag
+def gpu_obstacle(drawn: DrawnGpu, preview: Preview | None = None) -> str:
+    """Why the drawn GPU cannot be given; empty when it can, and where nothing is asked for."""
+    if drawn.why is None or preview is None or drawn.why in placement.DRAWN:
+        return ""
+    return placement.gpu_obstacle(drawn.why, drawn.gpu, preview.request)
+
+
+@register.simple_tag
+def node_obstacle(node: DrawnNode, preview: Preview) -> str:
+    """Why the drawn node is no candidate, or empty."""
+    return "" if node.why is None else placement.node_obstacle(node.why, preview.request)
+
+
+@register.filter
+def gpu_process(process: GpuProcess) -> str:
+    """``pid 8123 python3 (root) 60 GiB``."""
+    return placement.holder_words(process)
+
+
+@register.filter
+def fits(found: Fits) -> str:
+    """``fits: gpu-01 now``."""
+    return placement.fits_words(found)
+
+
+@register.filter
+def fits_help(found: Fits) -> str:
+    """Why it does not fit now, whole; empty when it does."""
+    return placement.fits_help(found)
 
 
 @register.filter
@@ -144,6 +180,12 @@ def dom_id(thing: Model, prefix: str) -> str:
 def lasted(deployment: Deployment) -> timedelta | None:
     """From Start to the end; None while it runs."""
     return None if deployment.ended_at is None else deployment.ended_at - deployment.created_at
+
+
+@register.filter
+def is_wish(event: DeploymentEvent) -> bool:
+    """Whether the event tells what was asked for: the run was in some phase then, and that says nothing about it."""
+    return bool(event.actor) or event.reason in {"superseded", "put_back"}
 
 
 @register.filter
@@ -196,10 +238,10 @@ def restart(context: template.Context, deployment: Deployment) -> Action | None:
 
 
 @register.simple_tag(takes_context=True)
-def replacement(context: template.Context, deployment: Deployment) -> Action | None:
-    """The button Replace for the signed-in person, where the config has a newer revision."""
+def replacement(context: template.Context, deployment: Deployment) -> Sequence[Action]:
+    """The buttons to replace a run for the signed-in person, where the config has a newer revision."""
     user: User | AnonymousUser = context["request"].user
-    return replace_action(deployment.config, deployment, Actor.person(user))
+    return replace_actions(deployment.config, deployment, Actor.person(user))
 
 
 @register.simple_tag(takes_context=True)
@@ -247,5 +289,7 @@ def action_word(action: str) -> str:
         "role.create": _("added the role"),
         "role.save": _("edited the role"),
         "role.delete": _("removed the role"),
+        "installation.export": _("exported the"),
+        "installation.import": _("imported the"),
     }
     return known.get(action, action)

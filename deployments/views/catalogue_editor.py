@@ -24,6 +24,7 @@ from deployments.placement.preview import preview_placement
 from deployments.presentation.editing import editing_actions
 from deployments.preview import preview_run
 from deployments.revisions import diff_values
+from deployments.selectors import live_deployments
 from deployments.selectors_catalogue import (
     changes_since,
     config_revisions,
@@ -52,9 +53,13 @@ class SeeOther(HttpResponseRedirect):
 @require_safe
 @for_viewers
 def config_page(request: PageRequest, name: str) -> HttpResponse:
-    """What would run, what ran, and every revision; htmx gets the state and the runs alone."""
+    """What would run and where, what ran, and every revision; htmx gets state and runs, or ``?part=placement``."""
     config = find_any_config(name)
-    state = {"config": config, "state": config_runs(config)}
+    if wants_fragment(request) and request.GET.get("part") == "placement":
+        placement = preview_placement(config, running=live_deployments().filter(config=config).first())
+        return render(request, "deployments/config_placement.html", {"config": config, "placement": placement})
+    runs = config_runs(config)
+    state = {"config": config, "state": runs}
     if wants_fragment(request):
         return render(request, "deployments/config_state.html", state)
     values = ConfigValues.of(config)
@@ -63,7 +68,7 @@ def config_page(request: PageRequest, name: str) -> HttpResponse:
         "preview": preview_run(config.serving_spec(), secrets=_set_secrets()),
         "warnings": [_with_label(warning) for warning in agreement_warnings(values)],
         "memory": config_memory(config),
-        "placement": preview_placement(config),
+        "placement": preview_placement(config, running=next(iter(runs.live), None)),
         "revisions": config_revisions(config),
         "editing": editing_actions(config, Actor.person(request.user)),
     }

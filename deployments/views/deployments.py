@@ -142,7 +142,7 @@ def stop_at_once(request: PageRequest, deployment_id: int) -> HttpResponse:
 @for_viewers
 def replace(request: PageRequest, deployment_id: int) -> HttpResponse:
     """Start the config's current revision in the place of a run; ``in_place`` makes room for it first."""
-    in_place = request.POST.get("in_place") == "1"
+    in_place = "1" in {request.POST.get("in_place"), request.GET.get("in_place")}
     new = replace_deployment(deployment_id, actor=Actor.person(request.user), in_place=in_place)
     messages.success(request, _("The replacement, #%(id)s, is on its way.") % {"id": new.pk})
     return answer_press(request, find_deployment(new.pk))

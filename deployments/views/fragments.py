@@ -75,7 +75,13 @@ def head_context(deployment: Deployment) -> dict[str, Any]:
     """What the head of a run's page shows."""
     history = run_history(deployment)
     way = way_of(history.events)
-    return {"deployment": deployment, "history": history, "way": way, "time_to_ready": time_to_ready(way)}
+    return {
+        "deployment": deployment,
+        "history": history,
+        "way": way,
+        "time_to_ready": time_to_ready(way),
+        "replaced_by": deployment.replacements.order_by("-pk").first(),
+    }
 
 
 def _catalogue_row(deployment: Deployment) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -12,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from deployments.actors import Actor
-from deployments.gpu_memory import lift_quarantine
+from deployments.gpu_memory import lift_quarantine, quarantine_sentence
 from deployments.models import Node
 from deployments.placement.preview import DrawnGpu, nodes_with_gpus
 from deployments.placement.situation import Fleet
@@ -24,10 +26,14 @@ from .fragments import PageRequest, for_viewers, wants_fragment
 
 @dataclass(frozen=True, kw_only=True)
 class ShownNode:
-    """A node as the page shows it; ``reason`` says why it has no GPUs, ``source`` where readings come from."""
+    """A node as the page shows it; ``reason`` says why it has no GPUs, ``source`` where readings come from.
+
+    ``quarantined`` are GPUs that nothing new is put on, each with the sentence why.
+    """
 
     node: Node
     gpus: list[DrawnGpu]
+    quarantined: list[tuple[DrawnGpu, str]]
     silent_since: object
     reason: str
     source: str
@@ -47,6 +53,7 @@ def node_list(request: PageRequest) -> HttpResponse:
             ShownNode(
                 node=node,
                 gpus=gpus,
+                quarantined=_quarantined(gpus, fleet.quarantines(node)),
                 silent_since=silent_since(node, now),
                 reason=reading.reason if reading else "",
                 source=reading.source if reading else "",
@@ -54,7 +61,12 @@ def node_list(request: PageRequest) -> HttpResponse:
             )
         )
     template = "node_list.html" if wants_fragment(request) else "nodes.html"
-    return render(request, f"deployments/{template}", {"nodes": shown})
+    return render(request, f"deployments/{template}", {"nodes": shown, "any_gpu": any(each.gpus for each in shown)})
+
+
+def _quarantined(gpus: list[DrawnGpu], params: Mapping[str, Mapping[str, Any]]) -> list[tuple[DrawnGpu, str]]:
+    held = (drawn for drawn in gpus if drawn.gpu.uuid in params)
+    return [(drawn, quarantine_sentence(params[drawn.gpu.uuid])) for drawn in held]
 
 
 @require_POST

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deployments.gpu_readings import GpuProcess
 from deployments.placement.choosing import choose
 from deployments.placement.islands import islands
-from deployments.placement.views import GIB, Choice, GpuView, Holder, NodeView, Refusal, Request
+from deployments.placement.views import GIB, Choice, GpuView, Holder, NodeView, Refusal, Request, Why
 
 WANTED = Request(runtime="docker", gpus=2, memory_bytes=40 * GIB)
 
@@ -104,9 +104,51 @@ def test_the_node_with_the_image_is_preferred_but_never_to_a_worse_link() -> Non
     assert chosen(WANTED, node(gpu(0), gpu(1), name="a"), apart).node == "a"
 
 
-def test_without_gpus_the_least_loaded_node_takes_it() -> None:
+def test_without_gpus_the_least_loaded_node_that_has_the_image_takes_it() -> None:
     request = Request(runtime="process")
-    assert chosen(request, node(name="a", live=3), node(name="b", live=1)).node == "b"
+    free = [gpu(0), gpu(1)]
+    assert chosen(request, node(name="a", live=3), node(*free, name="b", live=1)).node == "b"
+    assert chosen(request, node(name="a", live=3, has_image=True), node(name="b", live=1)).node == "a"
+
+
+def test_of_two_nodes_with_the_image_that_with_the_weights_is_preferred() -> None:
+    with_weights = node(gpu(0), gpu(1), name="b", has_image=True, has_weights=True)
+    assert chosen(WANTED, node(gpu(0), gpu(1), name="a", has_image=True), with_weights).node == "b"
+
+
+def test_a_refusal_says_of_every_node_and_gpu_what_is_in_the_way() -> None:
+    process = GpuProcess(pid=8123, memory_bytes=60 * GIB, user="root", command="python3")
+    mixed = node(
+        gpu(0, holder=Holder(deployment_id=7, config="other")),
+        gpu(1, free=20, foreign=(process,)),
+        gpu(2, quarantined=True),
+        gpu(3, free=None, trouble="lost"),
+        gpu(4, replay=True),
+        gpu(5, memory_bytes=24 * GIB, free=24),
+        gpu(6),
+    )
+    others = [
+        node(name="silent", is_fresh=False),
+        node(name="closed", in_maintenance=True),
+        node(name="bare", runtimes=frozenset({"process"})),
+        node(gpu(0), name="small"),
+    ]
+    found = [
+        (each.node, each.why, None if each.gpu is None else each.gpu.index)
+        for each in refused(WANTED, mixed, *others).obstacles
+    ]
+    assert found == [
+        ("bare", Why.NO_RUNTIME, None),
+        ("closed", Why.MAINTENANCE, None),
+        ("gpu-01", Why.HELD, 0),
+        ("gpu-01", Why.MEMORY_USED, 1),
+        ("gpu-01", Why.QUARANTINED, 2),
+        ("gpu-01", Why.UNMEASURED, 3),
+        ("gpu-01", Why.REPLAY, 4),
+        ("gpu-01", Why.TOO_SMALL, 5),
+        ("silent", Why.SILENT, None),
+        ("small", Why.TOO_FEW, None),
+    ]
 
 
 def test_pins_are_kept_or_refused() -> None:
@@ -114,8 +156,12 @@ def test_pins_are_kept_or_refused() -> None:
     four = [gpu(index) for index in range(4)]
     assert chosen(request, node(*four), node(*four, name="a")).gpu_uuids == ("GPU-2", "GPU-3")
     four[2] = gpu(2, free=3)
-    assert refused(request, node(*four)).code == "gpus_held"
+    answer = refused(request, node(*four))
+    assert answer.code == "pinned_gpus_held"
+    assert answer.detail == "gpu-01: GPU 2 3.0/80 GiB", "what is free or not asked for is not in the way"
     assert refused(replace(WANTED, node="nowhere"), node(*four)).code == "pinned_node_unknown"
+    silent = node(*four, name="b", is_fresh=False)
+    assert refused(replace(WANTED, node="b"), node(*four), silent).code == "pinned_node_silent"
 
 
 def test_the_first_thing_that_is_missing_is_the_reason() -> None:
@@ -134,6 +180,7 @@ gpus = st.builds(
     free=st.none() | st.integers(0, 80),
     island=st.sampled_from(["a", "b"]),
     holder=st.none() | st.builds(Holder, deployment_id=st.integers(1, 3), config=st.just("c")),
+    returned_bytes=st.sampled_from([0, 40 * GIB]),
     quarantined=st.booleans(),
     replay=st.booleans(),
 )
@@ -155,7 +202,45 @@ def test_it_finds_a_place_exactly_when_there_is_one(found: list[NodeView], count
     if isinstance(answer, Choice):
         place = next(each for each in found if each.name == answer.node)
         assert answer.gpu_uuids in possible(request, place)
+    else:
+        in_the_way = {(each.node, each.gpu and each.gpu.uuid) for each in answer.obstacles}
+        for each in found:
+            free = [one for one in each.gpus if (each.name, one.uuid) not in in_the_way]
+            assert (each.name, None) in in_the_way or len(free) < count, "what has no obstacle would have been taken"
     assert choose(request, found[::-1]) == answer
+
+
+@given(st.lists(nodes, max_size=2, unique_by=lambda each: each.name), st.integers(1, 3))
+def test_stopping_what_is_offered_makes_room_and_fewer_would_not(found: list[NodeView], count: int) -> None:
+    request = replace(WANTED, gpus=count)
+    answer = choose(request, found)
+    if not isinstance(answer, Refusal):
+        return
+    holders = {one.holder for each in found for one in each.gpus if one.holder}
+    enough = [
+        chosen
+        for size in range(1, len(holders) + 1)
+        for chosen in combinations(sorted(holders, key=lambda each: each.deployment_id), size)
+        if any(possible(request, without(each, chosen)) for each in found)
+    ]
+    if answer.stops:
+        assert answer.stops in enough
+        assert len(answer.stops) == len(enough[0])
+    else:
+        assert not enough
+
+
+def without(place: NodeView, stopped: Sequence[Holder]) -> NodeView:
+    """The node once these deployments have ended and their memory is back."""
+    return replace(
+        place,
+        gpus=tuple(
+            replace(each, holder=None, free_bytes=each.free_bytes + each.returned_bytes)
+            if each.holder in stopped and each.free_bytes is not None
+            else each
+            for each in place.gpus
+        ),
+    )
 
 
 def possible(request: Request, place: NodeView) -> list[tuple[str, ...]]:

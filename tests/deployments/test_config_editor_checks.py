@@ -155,6 +155,18 @@ def test_an_engine_that_cannot_run_as_a_process_is_refused_there() -> None:
         ({"memory_gib": 0}, "memory_gib"),
         ({"arguments": ["m", "--served-model-name", "other"]}, "served_name"),
         ({"arguments": ["m", "--max-model-len", "4096"], "context_tokens": 8192}, "context_tokens"),
+        ({"engine": "llama.cpp", "arguments": ["-hf", "m", "-np", "4"]}, "concurrent_requests"),
+        ({"engine": "llama.cpp", "arguments": ["-c", "8192"], "context_tokens": 4096}, "context_tokens"),
+        (
+            {
+                "engine": "ollama",
+                "protocol": "ollama-text",
+                "arguments": ["serve"],
+                "environment": {"OLLAMA_CONTEXT_LENGTH": "4096"},
+                "context_tokens": 8192,
+            },
+            "context_tokens",
+        ),
         ({"image": "vllm/vllm-openai"}, "image"),
         ({"image": "localhost:5000/vllm"}, "image"),
         ({"image": "vllm/vllm-openai:latest"}, "image"),
@@ -162,6 +174,22 @@ def test_an_engine_that_cannot_run_as_a_process_is_refused_there() -> None:
 )
 def test_what_does_not_agree_is_a_warning(changes: dict[str, Any], field: str) -> None:
     assert list(warnings(**changes)) == [field]
+
+
+def test_a_context_that_requests_share_is_compared_by_request() -> None:
+    shared = ["-hf", "m", "-c", "16384", "-np", "4"]
+    assert warnings(engine="llama.cpp", arguments=shared, context_tokens=4096, concurrent_requests=4) == {}
+
+
+def test_an_entry_point_has_no_place_in_the_process_runtime() -> None:
+    process = {"runtime": "process", "image": "bundle", "engine": "custom", "volumes": []}
+    assert list(problems(**process, entrypoint=["sh"])) == ["entrypoint"]
+    assert problems(entrypoint=["sh", "-c"]) == {}
+
+
+def test_an_entry_point_is_checked_as_arguments_are() -> None:
+    assert "Line 2: it is empty" in problems(entrypoint=["sh", " "])["entrypoint"][0]
+    assert "visible to everybody" in problems(entrypoint=["sh", "--api-key", "x"])["entrypoint"][0]
 
 
 def test_tensor_parallel_that_equals_the_gpus_is_no_warning() -> None:

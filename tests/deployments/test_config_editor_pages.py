@@ -175,7 +175,7 @@ def test_the_page_asks_a_fixed_number_of_queries(
         save_config("llama3-8b", values(port=port), actor=OPS2)
     # Session, person, config, live runs, newest runs with their attempts, the sizes of GPUs, observed memory,
     # revisions, the two sets of permissions, and groups.
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(20):
         viewer.get(address("config", "llama3-8b"))
 
 

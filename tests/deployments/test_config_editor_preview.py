@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import yaml
 from hypothesis import given
@@ -33,6 +34,28 @@ def test_docker_run_has_image_then_arguments_last() -> None:
     assert words[words.index("--shm-size") + 1] == "16g"
     assert words[words.index("--publish") + 1] == "127.0.0.1:8000:8000"
     assert words[words.index("--volume") + 1] == "hf-cache:/root/.cache/huggingface"
+
+
+def test_what_the_docker_runtime_adds_is_shown() -> None:
+    chosen = spec(entrypoint=["python3", "-m"], arguments=["server", "--x", "1"], gpus=2)
+    preview = preview_run(replace(chosen, volumes=("/srv/w:/w:ro", "a:/a")), secrets=())
+    words = shell_words(preview.docker_run)
+    assert "--init" in words
+    assert words[words.index("--security-opt") + 1] == "no-new-privileges"
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--ulimit"] == ["memlock=-1", "stack=67108864"]
+    assert words[words.index("--entrypoint") + 1] == "python3"
+    assert words[-5:] == ["vllm/vllm-openai:v0.32.0", "-m", "server", "--x", "1"]
+    assert preview.argv == ("python3", "-m", "server", "--x", "1")
+    service = yaml.safe_load(preview.compose)["services"]["llama3-8b"]
+    assert (service["entrypoint"], service["command"]) == (["python3", "-m"], ["server", "--x", "1"])
+    assert (service["init"], service["security_opt"]) == (True, ["no-new-privileges"])
+    assert service["ulimits"]["memlock"] == -1
+    assert yaml.safe_load(preview.compose)["volumes"] == {"a": None}, "a folder of the host is no volume"
+    assert preview.mounts == (("/srv/w", "/w"), ("a", "/a"))
+
+
+def test_without_gpus_no_memory_is_locked() -> None:
+    assert "--ulimit" not in preview_run(spec(gpus=0, memory_gib=0), secrets=()).docker_run
 
 
 def test_docker_run_leaves_references_to_the_shell_and_quotes_the_rest() -> None:

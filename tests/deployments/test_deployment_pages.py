@@ -261,3 +261,64 @@ def test_a_viewer_stops_nothing(viewer: Client, verb: str) -> None:
 def test_the_log_of_an_attempt_that_never_was_is_not_found(viewer: Client, redis_server: redis.Redis) -> None:
     run = make_run(make_config(), Phase.READY)
     assert viewer.get(f"/deployments/{run.pk}/log/2/").status_code == 404
+
+
+def test_an_event_of_what_was_asked_for_shows_no_state(viewer: Client) -> None:
+    run = make_run(make_config("asked"), Phase.READY)
+    for actor, reason in (("", ""), ("ops1", "stop_asked"), ("", "superseded")):
+        DeploymentEvent.objects.create(
+            deployment=run, at=timezone.now(), phase=Phase.READY, attempt=1, actor=actor, reason=reason
+        )
+    page = text_of(viewer.get(f"/deployments/{run.pk}/?tab=events"))
+    table = page[page.index('id="events"') :].partition("</table>")[0]
+    assert table.count("asked for</span>") == 2
+    assert table.count('data-phase="ready"') == 1
+
+
+def test_a_paused_run_says_so_beside_its_phase(viewer: Client) -> None:
+    run = make_run(make_config("frozen"), Phase.READY, reason="paused")
+    for address in (f"/deployments/{run.pk}/", "/deployments/", "/catalogue/"):
+        page = text_of(viewer.get(address))
+        assert 'data-phase="ready"' in page
+        assert "paused</span>" in page
+    assert "Let it go on with docker unpause" in text_of(viewer.get(f"/deployments/{run.pk}/"))
+
+
+def test_a_run_that_drains_says_how_much_and_how_long_everywhere(viewer: Client) -> None:
+    told = {"count": 3, "seconds": 12}
+    run = make_run(make_config("drains"), Phase.STOPPING, reason="draining", reason_params=told, desired="stopped")
+    for address in (f"/deployments/{run.pk}/", "/deployments/", "/catalogue/"):
+        assert "3 requests in flight" in text_of(viewer.get(address)), address
+
+
+def test_an_edited_config_offers_to_replace_its_run_beside_and_in_place(operator: Client) -> None:
+    run = make_run(make_config("edited"), Phase.READY)
+    assert "Replace" not in text_of(operator.get(f"/deployments/{run.pk}/"))
+    Config.objects.update(revision=2)
+    page = text_of(operator.get(f"/deployments/{run.pk}/"))
+    assert "Replace with revision 2" in page
+    assert f'action="/deployments/{run.pk}/replace/?in_place=1"' in page
+    operator.post(f"/deployments/{run.pk}/replace/?in_place=1")
+    new = Deployment.objects.latest("pk")
+    assert (new.supersedes, new.in_place) == (run, True)
+    assert f'<a href="/deployments/{new.pk}/">#{new.pk}</a>' in text_of(operator.get(f"/deployments/{run.pk}/"))
+    assert f'<a href="/deployments/{run.pk}/">#{run.pk}</a>' in text_of(operator.get(f"/deployments/{new.pk}/"))
+
+
+def test_stop_now_is_there_while_it_stops_and_asks_first(operator: Client) -> None:
+    run = make_run(make_config("drains"), Phase.STOPPING, desired="stopped")
+    page = text_of(operator.get(f"/deployments/{run.pk}/"))
+    assert f'action="/deployments/{run.pk}/stop-now/"' in page
+    assert "cut off within 2 seconds" in page
+    assert operator.post(f"/deployments/{run.pk}/stop-now/").status_code == 303
+    run.refresh_from_db()
+    assert run.stop_now
+    assert "stop-now/" not in text_of(operator.get(f"/deployments/{run.pk}/"))
+
+
+@pytest.mark.parametrize("verb", ["stop-now", "replace"])
+def test_a_viewer_may_neither_stop_at_once_nor_replace_and_get_is_no_way(viewer: Client, verb: str) -> None:
+    run = make_run(make_config("edited"), Phase.READY)
+    assert viewer.get(f"/deployments/{run.pk}/{verb}/").status_code == 405
+    assert viewer.post(f"/deployments/{run.pk}/{verb}/").status_code == 403
+    assert Deployment.objects.count() == 1

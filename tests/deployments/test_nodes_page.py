@@ -18,7 +18,7 @@ from deployments.actors import Actor
 from deployments.gpu_memory import quarantine
 from deployments.gpu_readings import GpuProcess
 from deployments.lifecycle.phases import Phase
-from deployments.models import Config, Deployment, Gpu, GpuLease, Node
+from deployments.models import AuditEntry, Config, Deployment, Gpu, GpuLease, Node
 from deployments.placement.views import GIB
 from tests.deployments.editing import make_config, make_run
 from tests.deployments.gpu_hosts import add_gpus, measure
@@ -133,7 +133,8 @@ def test_a_config_says_where_it_would_go(operator: Client, node: Node, config: C
 def test_a_config_says_who_is_in_its_way_and_offers_to_stop_that(operator: Client, node: Node, config: Config) -> None:
     run = hold(node)
     page = text(operator, reverse("deployments:config", args=[config.name]))
-    assert f"GPU 0 ← holder #{run.pk}" in page
+    assert "Not now: no node has 2 GPUs with 50 GiB free each." in page
+    assert f'holder <span class="quiet">#{run.pk}</span>' in page
     assert "Stop holder and start this" in page
     operator.post(reverse("deployments:start", args=[config.name]), {"stop_first": [str(run.pk)]})
     run.refresh_from_db()
@@ -193,3 +194,129 @@ def test_stop_now_cuts_off(node: Node) -> None:
     run("stop", "holder", "--now")
     holder.refresh_from_db()
     assert holder.stop_now
+
+
+def test_a_dry_run_names_whatever_is_in_the_way(node: Node, config: Config) -> None:
+    run_ = hold(node)
+    foreign = GpuProcess(pid=8123, memory_bytes=60 * GIB, user="root", command="python3")
+    measure(node, {0: [GpuProcess(pid=1, memory_bytes=60 * GIB, run_name=run_.run_name)], 1: [foreign]})
+    Node.objects.create(name="gpu-02", runtimes=["docker"])
+    out, err = run("start", "wanted", "--dry-run")
+    alone = "It starts by itself once they are free. Stopping a few deployments would not be enough."
+    assert out == ""
+    assert err.splitlines() == [
+        "wanted: Not now: no node has 2 GPUs with 50 GiB free each. " + alone,
+        f"  gpu-01 GPU 0: held by holder (deployment {run_.pk})",
+        "  gpu-01 GPU 1: too little free: 50 GiB are needed; 20 GiB of 80 GiB free; pid 8123 python3 (root) 60 GiB",
+        "  gpu-02: it has not reported in the last 15 seconds",
+        "",
+        "exit 1",
+    ]
+
+
+def test_a_dry_run_asks_for_the_chosen_gpus(node: Node) -> None:
+    make_config("one", runtime="docker", gpus=1, memory_gib=10)
+    out, _err = run("start", "one", "--dry-run", "--node", "gpu-01", "--gpus", "1")
+    assert out.strip() == "one → gpu-01 GPU 1"
+    _out, err = run("start", "one", "--dry-run", "--node", "gpu-01", "--gpus", "7")
+    assert "needs 1 GPUs of gpu-01, which has: 0, 1." in err
+    run("start", "one", "--node", "gpu-01", "--gpus", "1")
+    assert Deployment.objects.get().pinned_gpus == ["GPU-gpu-01-1"]
+
+
+def test_the_nodes_are_listed_with_who_holds_what(node: Node) -> None:
+    hold(node)
+    out, _err = run("nodes")
+    assert out.splitlines()[0].split() == ["NODE", "STATE", "RUNTIMES", "GPU", "FREE", "OF", "HELD", "BY"]
+    assert "gpu-01" in out.splitlines()[1]
+    assert "holder #" in out.splitlines()[1]
+    told = json.loads(run("nodes", "--json")[0])[0]
+    assert [gpu["held_by"] is None for gpu in told["gpus"]] == [False, True]
+    assert told["gpus"][1]["free_bytes"] == 80 * GIB
+
+
+def test_maintenance_from_the_command_line_is_audited(node: Node) -> None:
+    out, _err = run("nodes", "gpu-01", "--maintenance", "on", "--note", "new fans")
+    assert "maintenance" in out
+    node.refresh_from_db()
+    assert node.maintenance_note == "new fans"
+    assert AuditEntry.objects.filter(action="node.maintenance_on", target="gpu-01").exists()
+    run("nodes", "gpu-01", "--maintenance", "off")
+    node.refresh_from_db()
+    assert node.maintenance_since is None
+    assert "There is no node" in run("nodes", "gpu-99", "--maintenance", "on")[1]
+    assert "exit" in run("nodes", "gpu-01")[1]
+
+
+# A config's page while things change
+
+
+def test_the_placement_refreshes_alone_in_a_fixed_number_of_queries(
+    operator: Client, node: Node, config: Config, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    address = reverse("deployments:config", args=[config.name]) + "?part=placement"
+    with django_assert_num_queries(15):
+        part = text(operator, address, fragment=True)
+    assert part.lstrip().startswith('<div id="config-placement"')
+    assert "<html" not in part
+    hold(node)
+    for number in range(3):
+        add_gpus(Node.objects.create(name=f"more-{number}", runtimes=["docker"], heartbeat_at=Now()), 1)
+    with django_assert_num_queries(15):
+        part = text(operator, address, fragment=True)
+    assert "it has fewer than 2 GPUs" in part
+
+
+def test_a_config_that_runs_shows_where_and_offers_no_second_start(operator: Client, node: Node) -> None:
+    run_ = hold(node)
+    Deployment.objects.filter(pk=run_.pk).update(gpu_uuids=["GPU-gpu-01-0"])
+    page = text(operator, reverse("deployments:config", args=["holder"]))
+    assert "It is started already, on <strong>gpu-01</strong>, GPU 0." in page
+    assert "Start there" not in page
+
+
+def test_a_viewer_sees_the_offer_and_why_it_is_not_his(client: Client, node: Node, config: Config) -> None:
+    viewer = person("viewer", client)
+    run_ = hold(node)
+    page = text(viewer, reverse("deployments:config", args=[config.name]))
+    assert "Stop holder and start this" in page
+    assert 'name="stop_first"' not in page
+    assert "needs the operator role" in page
+    answer = viewer.post(reverse("deployments:start", args=[config.name]), {"stop_first": [str(run_.pk)]})
+    assert answer.status_code == 403
+    run_.refresh_from_db()
+    assert run_.desired == "running"
+
+
+def test_both_wishes_are_recorded_together_or_not_at_all(operator: Client, node: Node, config: Config) -> None:
+    run_ = hold(node)
+    address = reverse("deployments:start", args=[config.name])
+    assert operator.post(address, {"stop_first": [str(run_.pk), "4711"]}).status_code == 404
+    run_.refresh_from_db()
+    assert run_.desired == "running"
+    assert not Deployment.objects.filter(config=config).exists()
+    operator.post(address, {"stop_first": [str(run_.pk)]})
+    assert set(AuditEntry.objects.values_list("action", "target")) >= {
+        ("deployment.stop", "holder"),
+        ("deployment.start", "wanted"),
+    }
+
+
+# The catalogue
+
+
+def test_the_catalogue_says_whether_each_fits(operator: Client, node: Node, config: Config) -> None:
+    make_config("huge", runtime="docker", gpus=4, memory_gib=144)
+    hold(node)
+    page = text(operator, reverse("deployments:catalogue"))
+    assert "fits: after stopping holder" in page
+    assert "fits: nowhere" in page
+    assert "Nowhere: no node has 4 GPUs of at least 36 GiB each." in page
+    measure(node)
+    GpuLease.objects.all().delete()
+    assert "fits: gpu-01 now" in text(operator, reverse("deployments:catalogue_row", args=["wanted"]), fragment=True)
+    foreign = [GpuProcess(pid=8123, memory_bytes=60 * GIB, user="root", command="python3")]
+    measure(node, {0: foreign, 1: foreign})
+    assert "fits: not now" in text(operator, reverse("deployments:catalogue"))
+    Node.objects.update(heartbeat_at=None)
+    assert "fits: no node takes it now" in text(operator, reverse("deployments:catalogue"))

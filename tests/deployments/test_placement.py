@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
 
+from dashboard.telemetry.attribution import Attribution
+from dashboard.telemetry.inventory import write_gpus
+from dashboard.telemetry.poller import GpuPoller
+from dashboard.telemetry.replay import Recording
+from dashboard.telemetry.source import Measurement
 from deployments.gpu_readings import GpuProcess
 from deployments.lifecycle.phases import Phase
-from deployments.models import Deployment, GpuLease
+from deployments.models import Attempt, Config, Deployment, GpuLease, Node
 from deployments.placement.leases import clear_orphans, take_leases
 from deployments.placement.placing import place
-from deployments.placement.views import GIB, Choice, Refusal
+from deployments.placement.views import GIB, Choice, Refusal, Why
+from tests.deployments.editing import make_run
 from tests.deployments.gpu_hosts import add_gpus, measure
-from tests.deployments.hosts import Host, closing_connections, database_of_threads, pass_time, scripted_host, small_config, stop
+from tests.deployments.hosts import (
+    NODE,
+    Host,
+    closing_connections,
+    database_of_threads,
+    pass_time,
+    scripted_host,
+    small_config,
+    stop,
+)
 from tests.fakes.runtime import Script
 
+RECORDING = Path(__file__).parents[1] / "recordings" / "h200x4.jsonl"
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 
 
@@ -153,3 +171,78 @@ def test_stopping_twice_gives_back_once(gpu_host: Host) -> None:
     stop(deployment)
     assert gpu_host.go_on(deployment).phase == Phase.STOPPED
     assert not GpuLease.objects.exists()
+
+
+def test_what_a_recording_shows_decides_when_it_comes_from_the_driver(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = Recording.read(RECORDING)
+    # Four H200: free; then foreign processes of up to 131 GiB on each; then on the second one alone.
+    moments = iter((0, 3, 4))
+    poller = GpuPoller(NODE, source=Driver(recording, moments), attribution=Foreign())
+    write_gpus(NODE, recording.facts, replay=False)
+    deployment = host.start(**wants(4, 4 * 100, "four-gpus"))
+    single = host.start(**wants(1, 100, "one-gpu"))
+    uuids = tuple(facts.uuid for facts in recording.facts)
+    poller.tick()
+    assert placed(deployment).gpu_uuids == uuids
+    poller.tick()
+    refusal = place(deployment)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "gpus_held"
+    assert refusal.stops == (), "nobody of Berth's could make room"
+    assert "pid 826 python3 (root) 130.8 GiB" in refusal.detail
+    assert placed(single).gpu_uuids == uuids[:1]
+    poller.tick()
+    refusal = place(deployment)
+    assert isinstance(refusal, Refusal)
+    assert [(each.why, each.gpu and each.gpu.index) for each in refusal.obstacles] == [(Why.MEMORY_USED, 1)]
+
+
+def test_the_same_recording_replayed_is_never_placeable(host: Host) -> None:
+    recording = Recording.read(RECORDING)
+    write_gpus(NODE, recording.facts, replay=True)
+    GpuPoller(NODE, source=Driver(recording, iter((0,))), attribution=Foreign()).tick()
+    assert isinstance(place(host.start(**wants())), Refusal)
+
+
+def test_a_node_where_its_weights_were_loaded_is_preferred(gpu_host: Host) -> None:
+    other = Node.objects.create(name="a-first-by-name", runtimes=["process"], heartbeat_at=Now())
+    add_gpus(other, 2)
+    config = small_config(**wants())
+    Config.objects.filter(pk=config.pk).update(weights_repository="hub/weights", volumes=["hf-cache:/cache"])
+    config.refresh_from_db()
+    assert placed(gpu_host.start(config)).node == other.name
+    sibling = small_config(**wants(name="sibling"))
+    Config.objects.filter(pk=sibling.pk).update(weights_repository="hub/weights")
+    earlier = make_run(sibling, Phase.STOPPED, node=gpu_host.node)
+    Attempt.objects.create(deployment=earlier, number=1, started_at=timezone.now(), ready_at=timezone.now())
+    choice = placed(Deployment.objects.get(config=config))
+    assert (choice.node, choice.has_weights) == (NODE, True)
+
+
+def placed(deployment: Deployment) -> Choice:
+    answer = place(deployment)
+    assert isinstance(answer, Choice), answer
+    return answer
+
+
+class Driver:
+    """A recording's moments, as if the driver had told them now."""
+
+    def __init__(self, recording: Recording, moments: Iterator[int]) -> None:
+        self.recording = recording
+        self.moments = moments
+
+    def measure(self) -> Measurement:
+        return Measurement(source="nvml", states=self.recording.at(next(self.moments)).states)
+
+
+class Foreign(Attribution):
+    """Whatever runs is root's."""
+
+    def __init__(self) -> None:
+        super().__init__(NODE, dict)
+
+    def processes(self, pids: Iterable[int]) -> dict[int, GpuProcess]:
+        return {pid: GpuProcess(pid=pid, user="root", command="python3") for pid in pids}

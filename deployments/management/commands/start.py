@@ -13,11 +13,13 @@ from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.models import Deployment
 from deployments.placement.preview import preview_placement
+from deployments.presentation.placement import obstacle_lines, refusal_words
 from deployments.selectors import find_config, live_runs
 from deployments.services.lifecycle import (
     Pins,
     StartResult,
     find_deployment,
+    pinned_columns,
     replace_deployment,
     start_deployment,
 )
@@ -79,16 +81,25 @@ class Command(BerthCommand):
 
     def _preview(self, options: dict[str, Any]) -> None:
         config = find_config(options["config"])
-        preview = preview_placement(config, node=options["node"])
+        pins = pinned_columns(config, Pins(node=options["node"], gpus=options["gpus"]))
+        preview = preview_placement(config, node=options["node"], gpu_uuids=pins.get("pinned_gpus", ()))
         choice, refusal = preview.choice, preview.refusal
+        lines = obstacle_lines(refusal.obstacles, preview.request) if refusal else []
         if options["json"]:
             stops = (
                 [{"deployment": each.deployment_id, "config": each.config} for each in refusal.stops] if refusal else []
             )
             found = {"node": choice.node, "gpus": preview.chosen_indexes} if choice else None
-            told = {"config": config.name, "fits": choice is not None, "placement": found, "stop_first": stops}
             self.write_json(
-                {**told, "reason": refusal.code if refusal else "", "detail": refusal.detail if refusal else ""}
+                {
+                    "config": config.name,
+                    "fits": choice is not None,
+                    "placement": found,
+                    "reason": refusal.code if refusal else "",
+                    "detail": refusal.detail if refusal else "",
+                    "obstacles": lines,
+                    "stop_first": stops,
+                }
             )
         elif choice:
             gpus = ", ".join(f"GPU {index}" for index in preview.chosen_indexes)
@@ -96,8 +107,9 @@ class Command(BerthCommand):
         if refusal:
             names = " ".join(f"--stop-first {each.config}" for each in refusal.stops)
             offer = _("Make room with: berth start %(name)s %(options)s") % {"name": config.name, "options": names}
-            why = explain(refusal.code, {"detail": refusal.detail, "runtime": config.runtime})
-            self.fail(f"{config.name}: {why} {offer if names else ''}".strip())
+            why = refusal_words(refusal, preview.request)
+            told = [f"{config.name}: {why}", *(f"  {line}" for line in lines), offer if names else ""]
+            self.fail("\n".join(filter(None, told)))
 
     def _wait(self, deployment: Deployment, options: dict[str, Any]) -> tuple[Deployment, bool]:
         """The deployment when it was ready or ended, or when the time was up, and whether that was in time."""
