@@ -13,26 +13,24 @@ from django.db import DatabaseError, close_old_connections, connection
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from deployments import logs
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
 from deployments.lifecycle.freshness import FRESH
 from deployments.lifecycle.phases import MAY_HOLD_A_RUN, Phase
+from deployments.log_shipping import LogShipper
 from deployments.models import Deployment, Node
 from deployments.redis import RedisError, client
 from deployments.redis_keys import agent_heartbeat
 from deployments.runtimes import offered_runtimes, runtime_named, runtime_names
 from deployments.runtimes.base import RunState
 
-from .agent_threads import ChangeListener, LogFollowers
+from .agent_threads import ChangeListener, LogAnswers, LogFollowers
 
 logger = logging.getLogger(__name__)
 TICK_S = 0.25
 HEARTBEAT_EVERY_S = 2.0
 REFRESH_EVERY_S = 1.0
 MOST_BACKOFF_S = 15.0
-#: Full chunks shipped in one tick before others get their turn.
-MOST_CHUNKS = 5
 #: Docker's events tell of a change at once; the list is for what they missed.
 LIST_EVERY_S = {"docker": 1.0}
 WRITES_ITS_LOG_ITSELF = frozenset({"process"})
@@ -56,13 +54,15 @@ class Agent:
         self.listed_at: dict[str, float] = {}
         self.silent: set[str] = set()
         self.followers = LogFollowers(ending=self.stopping)
+        self.shipper = LogShipper()
 
     def stop(self) -> None:
         """Let ``run`` return after the current tick."""
         self.stopping.set()
 
     def listen(self) -> None:
-        """Hear of changes as they happen, in the background, until stopped."""
+        """Hear of changes as they happen and of questions, in the background, until stopped."""
+        LogAnswers(self.node, ending=self.stopping).start()
         for runtime in runtime_names():
             ChangeListener(runtime, self.node, ending=self.stopping, on_gap=self.look_again).start()
 
@@ -94,6 +94,7 @@ class Agent:
             self.refresh()
             self.refreshed_at = now
         self.list_runs(now)
+        self.follow_logs()
         for deployment in self.watched:
             try:
                 self.look_at(deployment)
@@ -118,9 +119,8 @@ class Agent:
         holding = Deployment.objects.filter(node__name=self.node, phase__in=MAY_HOLD_A_RUN)
         self.watched = list(holding.only("pk", "attempt", "phase", "spec"))
         names = {deployment.run_name for deployment in self.watched}
-        followed = [it for it in self.watched if it.spec["runtime"] not in WRITES_ITS_LOG_ITSELF]
-        self.followers.keep([(it.spec["runtime"], it.run_name) for it in followed])
         self.states = {name: state for name, state in self.states.items() if name in names}
+        self.shipper.keep(names)
 
     def list_runs(self, now: float) -> None:
         """Ask each runtime once which runs there are: with two hundred of them, one by one would be a load."""
@@ -139,6 +139,12 @@ class Agent:
                 self.silent.discard(name)
                 self.listed[name] = found
 
+    def follow_logs(self) -> None:
+        """Follow the output of each run that runs, or may: what is only created has none, what has ended no more."""
+        followed = [it for it in self.watched if it.spec["runtime"] not in WRITES_ITS_LOG_ITSELF]
+        alive = [it for it in followed if self.state_of(it) in {RunState.RUNNING, RunState.UNKNOWN}]
+        self.followers.keep([(it.spec["runtime"], it.run_name) for it in alive])
+
     def state_of(self, deployment: Deployment) -> RunState:
         """What the last list said of its run."""
         runtime = deployment.spec["runtime"]
@@ -148,9 +154,7 @@ class Agent:
 
     def look_at(self, deployment: Deployment) -> None:
         """Ship the run's new log lines, and wake the worker when it is not running any more."""
-        for _chunk in range(MOST_CHUNKS):
-            if logs.ship(deployment) < logs.CHUNK_LINES:
-                break
+        self.shipper.ship(deployment)
         state = self.state_of(deployment)
         before = self.states.get(deployment.run_name)
         self.states[deployment.run_name] = state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 
 from django.db import close_old_connections
@@ -11,6 +12,8 @@ from django.db import close_old_connections
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile
 from deployments.lifecycle.sweep import deployment_of
+from deployments.log_answers import answer_next
+from deployments.redis import RedisError
 from deployments.runtimes import runtime_named
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,35 @@ class ChangeListener:
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
 
+class LogAnswers:
+    """Answers what pages ask about logs of this node: one thread, one question at a time."""
+
+    def __init__(self, node: str, *, ending: threading.Event) -> None:
+        self.node = node
+        self._ending = ending
+        self._thread = threading.Thread(target=self._run, name="answers about logs", daemon=True)
+
+    def start(self) -> None:
+        """Answer in the background until the agent ends."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._ending.is_set():
+            try:
+                if not answer_next(self.node):
+                    close_old_connections()
+                pause_s = FIRST_PAUSE_S
+                continue
+            except RedisError as error:
+                logger.info("Nothing is asked about logs, next try in %.1f s: %s", pause_s, error)
+            except Exception:
+                logger.exception("A question about a log was not answered")
+            close_old_connections()
+            self._ending.wait(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+
 class LogFollowers:
     """One thread for each run whose output has to be fetched; started again, with a pause, when it fails."""
 
@@ -75,12 +107,15 @@ class LogFollowers:
 
         pause_s = FIRST_PAUSE_S
         while not ended():
+            began = time.monotonic()
             try:
                 runtime_named(runtime).follow(name, ended=ended)
             except BerthError as error:
                 logger.info("The log of %s is not followed, next try in %.1f s: %s", name, pause_s, error)
             except Exception:
                 logger.exception("The log of %s is not followed, next try in %.1f s", name, pause_s)
-            # It has ended, or has not started yet.
+            # It has ended, or another process is at it.
+            if time.monotonic() - began > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S
             self._ending.wait(pause_s)
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

@@ -6,11 +6,13 @@ While it runs, the stream is read, and what was trimmed from it is asked of the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
+from . import log_queries
 from .exceptions import InvalidInputError, RuntimeUnavailableError
 from .log_position import Gap, LogPosition, Piece, cursor_of, kept_text
 from .log_reader import require_attempt
@@ -19,6 +21,7 @@ from .logs import stream_key
 from .redis import RedisError, StreamEntry, client
 from .runtimes.base import LogLine
 
+logger = logging.getLogger(__name__)
 PAGE_LINES = 500
 READ_LINES = 1000
 #: Of very many matches the page gets the numbers of the newest; all are counted.
@@ -77,13 +80,9 @@ def search_log(deployment_id: int, attempt: int, text: str) -> Matches:
         limit = {"limit": MOST_SEARCHED_CHARACTERS}
         raise InvalidInputError(_("Search for at least one character and at most %(limit)s.") % limit)
     source = _source(deployment_id, attempt)
-    wanted = text.lower()
-    found: list[int] = []
-    cursor = 0
-    while pieces := source.after(cursor, READ_LINES):
-        found += [it.cursor for it in pieces if isinstance(it, LogLine) and matches(it.text, wanted)]
-        cursor = _last(pieces[-1])
-    return Matches(total=len(found), cursors=found[-MOST_MATCHES:], upto=cursor)
+    if isinstance(source, _Living):
+        return source.search(text.lower())
+    return _search(source, text.lower()).matches
 
 
 class _Kept:
@@ -150,11 +149,92 @@ class _Stream:
             raise RuntimeUnavailableError(sentence) from error
 
 
-def _source(deployment_id: int, attempt: int) -> _Kept | _Stream:
+class _Living:
+    """The stream, and the node for what the stream lacks; of a silent node the gaps are shown."""
+
+    def __init__(self, stream: _Stream, deployment_id: int, attempt: int) -> None:
+        self._stream = stream
+        self._run = (deployment_id, attempt)
+
+    def before(self, cursor: int, limit: int) -> list[Piece]:
+        """Up to ``limit`` pieces that lie before ``cursor``."""
+        pieces = self._stream.before(cursor, limit)
+        is_complete = _is_unbroken(pieces) and (len(pieces) >= limit or _first(pieces, cursor) == 1)
+        if is_complete or cursor <= 1:
+            return pieces
+        try:
+            page = log_queries.older(*self._run, cursor, limit=limit)
+        except RuntimeUnavailableError as error:
+            return self._without_node(pieces, error)
+        if not page.lines:
+            return pieces
+        # What lies before these lines is a gap of its own only where the node has nothing more.
+        start = 0 if page.reached_start else page.lines[0].cursor - 1
+        told = LogPosition(start).take_lines(page.lines)
+        last = _last(told[-1])
+        return told if last == cursor - 1 else [*told, Gap(cursor - 1 - last, cursor - 1)]
+
+    def after(self, cursor: int, limit: int) -> list[Piece]:
+        """Up to ``limit`` pieces that end after ``cursor``."""
+        pieces = self._stream.after(cursor, limit)
+        if _is_unbroken(pieces):
+            return pieces
+        try:
+            page = log_queries.newer(*self._run, cursor, limit=limit)
+        except RuntimeUnavailableError as error:
+            return self._without_node(pieces, error)
+        return LogPosition(cursor).take_lines(page.lines) or pieces
+
+    def _without_node(self, pieces: list[Piece], error: RuntimeUnavailableError) -> list[Piece]:
+        logger.info("Of log %s only the stream is shown: %s", self._run, error)
+        return pieces
+
+    def search(self, wanted: str) -> Matches:
+        """All lines with a text; in the node's copy too unless the stream has every line."""
+        found = _search(self._stream, wanted)
+        if found.is_unbroken:
+            return found.matches
+        try:
+            told = log_queries.search(*self._run, wanted)
+        except RuntimeUnavailableError:
+            if not found.matches.upto:  # nothing was printed, as far as anybody knows
+                return found.matches
+            raise
+        both = sorted({*told.cursors, *found.matches.cursors})
+        return Matches(
+            total=max(told.total, found.matches.total, len(both)),
+            cursors=both[-MOST_MATCHES:],
+            upto=max(told.upto, found.matches.upto),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    matches: Matches
+    is_unbroken: bool
+
+
+def _search(source: _Kept | _Stream, wanted: str) -> _Found:
+    found: list[int] = []
+    cursor, is_unbroken = 0, True
+    # Of a stream that is empty nobody knows whether it has expired.
+    while pieces := source.after(cursor, READ_LINES):
+        is_unbroken = is_unbroken and _is_unbroken(pieces)
+        found += [it.cursor for it in pieces if isinstance(it, LogLine) and matches(it.text, wanted)]
+        cursor = _last(pieces[-1])
+    matched = Matches(total=len(found), cursors=found[-MOST_MATCHES:], upto=cursor)
+    return _Found(matches=matched, is_unbroken=is_unbroken and cursor > 0)
+
+
+def _is_unbroken(pieces: Sequence[Piece]) -> bool:
+    return not any(isinstance(piece, Gap) for piece in pieces)
+
+
+def _source(deployment_id: int, attempt: int) -> _Kept | _Living:
     require_attempt(deployment_id, attempt)
     kept = kept_text(deployment_id, attempt)
     stream = _Stream(deployment_id, attempt)
-    return stream if kept is None else _Kept(stream, kept)
+    return _Living(stream, deployment_id, attempt) if kept is None else _Kept(stream, kept)
 
 
 def _with_time_of(line: LogLine, known: LogLine | None) -> LogLine:

@@ -21,6 +21,12 @@ logger = logging.getLogger(__name__)
 STREAM_LINES = 20_000
 STREAM_KEPT_S = 24 * 3600
 CHUNK_LINES = 1000
+#: At an attempt's end no more than this is shipped, in chunks.
+MOST_CHUNKS = 50
+#: A stream that is further behind goes on so many lines before the newest: a page asks the node for those between.
+MOST_BEHIND_LINES = 5000
+CAUGHT_UP_LINES = 500
+READ_LINES = 20_000
 #: Of a finished attempt's log, this many bytes from each end are kept in the database.
 KEPT_HEAD_BYTES = 256 * 1024
 KEPT_TAIL_BYTES = 768 * 1024
@@ -44,18 +50,43 @@ def ship(deployment: Deployment) -> int:
 
     A silent Redis is logged, not raised: the next call ships what this one could not.
     """
-    key = stream_key(deployment.pk, deployment.attempt)
     try:
-        last = client().xrevrange(key, count=1)
-        cursor = int(last[0][0].split("-")[0]) if last else 0
-        chunk = runtime_named(deployment.spec["runtime"]).logs(deployment.run_name, cursor=cursor, limit=CHUNK_LINES)
-        if not chunk.lines:
-            return 0
-        _append(key, chunk)
+        return ship_after(deployment, shipped_cursor(deployment), limit=CHUNK_LINES).lines
     except RedisError as error:
         logger.warning("Log of %s was not shipped: %s", deployment.run_name, error)
         return 0
-    return len(chunk.lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """So many lines were shipped, up to ``cursor``."""
+
+    lines: int
+    cursor: int
+
+
+def shipped_cursor(deployment: Deployment) -> int:
+    """The last line that the stream has, 0 for none. Raises RedisError."""
+    last = client().xrevrange(stream_key(deployment.pk, deployment.attempt), count=1)
+    return int(last[0][0].split("-")[0]) if last else 0
+
+
+def ship_after(deployment: Deployment, cursor: int, *, limit: int, fetch: bool = True) -> Shipped:
+    """Ship up to ``limit`` lines after ``cursor``. Far behind the newest, the lines between are left to the node.
+
+    ``fetch`` as in :meth:`Runtime.logs`. Raises RedisError, RuntimeUnavailableError.
+    """
+    runtime = runtime_named(deployment.spec["runtime"])
+    chunk = runtime.logs(deployment.run_name, cursor=cursor, limit=limit, fetch=fetch)
+    if not chunk.lines:
+        return Shipped(lines=0, cursor=cursor)
+    if chunk.newest - chunk.next_cursor > MOST_BEHIND_LINES:
+        late = chunk.newest - CAUGHT_UP_LINES
+        chunk = runtime.logs(deployment.run_name, cursor=late, limit=limit, fetch=False)
+        chunk = replace(chunk, skipped_lines=chunk.lines[0].cursor - cursor - 1 if chunk.lines else 0)
+    if chunk.lines:
+        _append(stream_key(deployment.pk, deployment.attempt), chunk)
+    return Shipped(lines=len(chunk.lines), cursor=chunk.next_cursor if chunk.lines else cursor)
 
 
 def _append(key: str, chunk: LogChunk) -> None:
@@ -75,8 +106,9 @@ def _append(key: str, chunk: LogChunk) -> None:
 
 def keep(deployment: Deployment) -> KeptLog:
     """Ship the rest, mark the stream's end, and return everything for the database. Repeatable."""
-    while ship(deployment) == CHUNK_LINES:
-        pass
+    for _chunk in range(MOST_CHUNKS):
+        if not ship(deployment):
+            break
     lines = _all_lines(deployment)
     key = stream_key(deployment.pk, deployment.attempt)
     try:
@@ -98,27 +130,35 @@ def tail(deployment: Deployment, *, lines: int) -> list[str]:
 
 
 def bounded_text(lines: Sequence[LogLine]) -> str:
-    """Lines as text; of a long log the head and the tail, with a marked gap between."""
-    texts = [line.text for line in lines]
-    whole = "\n".join(texts)
-    if len(whole) <= KEPT_HEAD_BYTES + KEPT_TAIL_BYTES:
-        return whole
-    head = whole[:KEPT_HEAD_BYTES].rsplit("\n", 1)[0]
-    end = whole[-KEPT_TAIL_BYTES:].split("\n", 1)[-1]
-    skipped = max(0, len(texts) - head.count("\n") - end.count("\n") - 2)
-    return f"{head}\n… {skipped} lines left out …\n{end}"
+    """Lines as text; of a long log the head and the tail. What is missing is marked, and counted by the cursors."""
+    head = _fitting(lines, KEPT_HEAD_BYTES + KEPT_TAIL_BYTES)
+    tail: Sequence[LogLine] = ()
+    if len(head) < len(lines):
+        head = _fitting(lines, KEPT_HEAD_BYTES)
+        tail = _fitting(lines[len(head) :][::-1], KEPT_TAIL_BYTES)[::-1]
+    parts: list[str] = []
+    cursor = 0
+    for line in (*head, *tail):
+        if missing := line.cursor - cursor - 1:
+            is_cut = tail and line is tail[0]
+            parts.append(f"… {missing} lines {'left out' if is_cut else 'were dropped'} …")
+        parts.append(line.text)
+        cursor = line.cursor
+    return "\n".join(parts)
+
+
+def _fitting(lines: Sequence[LogLine], size: int) -> Sequence[LogLine]:
+    """The first lines, as many as fit into ``size`` bytes."""
+    for count, line in enumerate(lines):
+        size -= len(line.text.encode()) + 1
+        if size < -1:  # the last of all needs no line's end
+            return lines[:count]
+    return lines
 
 
 def _all_lines(deployment: Deployment) -> list[LogLine]:
     runtime = runtime_named(deployment.spec["runtime"])
     lines: list[LogLine] = []
-    cursor = 0
-    while True:
-        chunk = runtime.logs(deployment.run_name, cursor=cursor, limit=CHUNK_LINES)
-        if chunk.skipped_lines:
-            text = f"… {chunk.skipped_lines} lines were dropped …"
-            lines.append(LogLine(cursor=chunk.next_cursor, at=0, stream="berth", text=text))
-        lines.extend(chunk.lines)
-        if not chunk.lines:
-            return lines
-        cursor = chunk.next_cursor
+    while chunk := runtime.logs(deployment.run_name, cursor=lines[-1].cursor if lines else 0, limit=READ_LINES).lines:
+        lines.extend(chunk)
+    return lines

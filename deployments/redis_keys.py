@@ -47,3 +47,13 @@ def gateway_reached(deployment_id: int) -> str:
 def gateway_state(process: str) -> str:
     """Written by a gateway process while it lives: JSON ``{"version": n, "in_flight": {deployment: requests}}``."""
     return GATEWAY_STATES.replace("*", process)
+
+
+def log_questions(node: str) -> str:
+    """The list of questions about logs that the agent of ``node`` answers: see :mod:`deployments.log_queries`."""
+    return f"berth:log-questions:{node}"
+
+
+def log_answer(question: str) -> str:
+    """The list that gets the answer to one question."""
+    return f"berth:log-answer:{question}"

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 
 from tests.requirements import left_out, require
@@ -24,7 +25,7 @@ from tests.requirements import left_out, require
 IMAGE = "berth-test/busybox:2"
 BUSYBOX = Path("/bin/busybox")
 #: Programs that the tests call by name; busybox is all of them.
-APPLETS = ("sh", "tr", "sleep", "echo", "cat", "nc", "yes", "head", "seq", "printf", "kill", "true", "dd", "date", "httpd")
+APPLETS = ("sh", "tr", "sleep", "echo", "cat", "nc", "yes", "head", "seq", "printf", "kill", "true", "dd", "date")
 DOCKERD_WITHIN_S = 60
 #: A server that answers every request with 200 and a chat completion, whatever was asked.
 SERVE = """\
@@ -103,9 +104,10 @@ test_image.__test__ = False  # type: ignore[attr-defined]  # pytest must not tak
 class OwnEngine:
     """A dockerd of a test's own: it may be killed, stopped and started at will."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, programs: Path | None = None) -> None:
         require("docker")
         self.folder = folder
+        self.programs = programs
         # A socket's path may have 107 bytes, and containerd makes its own below this folder.
         self.short = Path(tempfile.mkdtemp(prefix="bd-", dir="/tmp"))
         self.host = f"unix://{self.short}/docker.sock"
@@ -125,7 +127,10 @@ class OwnEngine:
         self._make_bridge()
         argv += ["--iptables=false", "--ip6tables=false", "--bridge", self.bridge]
         with (self.folder / "dockerd.log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+            path = os.pathsep.join([*([str(self.programs)] if self.programs else []), os.environ["PATH"]])
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": path}
+            )
         ends_at = time.monotonic() + DOCKERD_WITHIN_S
         while not self.answers():
             told = (self.folder / "dockerd.log").read_text()[-2000:]
@@ -163,6 +168,15 @@ class OwnEngine:
         """A new client, for the caller to close."""
         return docker.DockerClient(base_url=self.host, timeout=60)
 
+    def shims(self) -> list[psutil.Process]:
+        """The parents of this engine's containers, which live through its death."""
+        found = []
+        for process in psutil.process_iter(["name", "cmdline"]):
+            argv = process.info["cmdline"] or []
+            if "containerd-shim" in " ".join(argv[:1]) and any(str(self.short) in part for part in argv):
+                found.append(process)
+        return found
+
     def stop(self, *, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it; containers go on (live restore)."""
         if self.process is not None and self.process.poll() is None:
@@ -185,6 +199,9 @@ class OwnEngine:
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+        for shim in self.shims():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                shim.kill()  # of a start in whose middle the engine was killed
         subprocess.run(["ip", "link", "delete", self.bridge], check=False, capture_output=True)
         _unmount(self.short)
         _unmount(self.folder)  # it mounts its data folder upon itself
@@ -193,12 +210,12 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def own_engine(folder: Path) -> Iterator[OwnEngine]:
-    """A running engine below ``folder``, gone at the end."""
+def own_engine(folder: Path, *, programs: Path | None = None) -> Iterator[OwnEngine]:
+    """A running engine below ``folder``, gone at the end; ``programs`` is put first on its PATH."""
     if os.geteuid() != 0:
         pytest.skip("left out: docker: an engine of one's own needs root.")
     folder.mkdir(parents=True, exist_ok=True)
-    engine = OwnEngine(folder)
+    engine = OwnEngine(folder, programs=programs)
     try:
         engine.start()
         yield engine

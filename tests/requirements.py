@@ -76,6 +76,10 @@ PROBES: dict[str, tuple[Callable[[], Path | None], str]] = {
         _socket("/var/run/docker.sock"),
         "There is no Docker engine at /var/run/docker.sock.",
     ),
+    "docker-registry": (
+        _program("docker-registry"),
+        "There is no docker-registry on PATH (on Debian: apt-get install docker-registry).",
+    ),
     "gettext": (
         _program("msgfmt"),
         "There is no msgfmt on PATH (on Debian: apt-get install gettext).",

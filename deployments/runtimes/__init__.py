@@ -23,7 +23,8 @@ def _docker() -> Runtime:
     from .docker import DockerRuntime
     from .docker.options import Reach
 
-    reach = Reach(network=settings.BERTH_MODELS_NETWORK, address=settings.BERTH_NODE_ADDRESS or "127.0.0.1")
+    address = settings.BERTH_NODE_ADDRESS
+    reach = Reach(network=settings.BERTH_MODELS_NETWORK, address=address or "127.0.0.1", published=address)
     return DockerRuntime(reach, logs=settings.BERTH_DATA_DIR / "containers")
 
 

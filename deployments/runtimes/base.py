@@ -72,11 +72,15 @@ class LogLine:
 
 @dataclass(frozen=True, kw_only=True)
 class LogChunk:
-    """Lines from a cursor on. ``skipped_lines`` counts what was dropped before the first of them."""
+    """Lines from a cursor on. ``skipped_lines`` counts what was dropped before the first of them.
+
+    ``newest`` is the cursor of the last line that there is by now.
+    """
 
     lines: Sequence[LogLine]
     next_cursor: int
     skipped_lines: int = 0
+    newest: int = 0
 
 
 Report = Callable[[Progress], None]
@@ -126,8 +130,11 @@ class Runtime(Protocol):
         """Delete an ended run and its log. Raises RuntimeFaultError while it still runs."""
         ...
 
-    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
-        """Up to ``limit`` lines after ``cursor`` (0: from the first one kept)."""
+    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000, fetch: bool = True) -> LogChunk:
+        """Up to ``limit`` lines after ``cursor`` (0: from the first one kept).
+
+        Without ``fetch`` only what :meth:`follow` has brought: no question to the host, so it may be asked often.
+        """
         ...
 
     def follow(self, name: str, *, ended: Callable[[], bool]) -> None:

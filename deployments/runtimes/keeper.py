@@ -25,9 +25,13 @@ from deployments.runtimes.log_segments import SegmentWriter
 READ_BYTES = 64 * 1024
 #: How often, in ms, orphans that came to the keeper are reaped while nothing happens.
 IDLE_MS = 10_000
+#: After a flood, this long a silence is its end.
+QUIET_MS = 500
 ENDING_MS = 20
 #: A full pipe fits into one; more would let a process that never pauses hold up its own end.
 DRAIN_READS = 4
+#: While more comes than the log takes, a read is followed by this pause: at most 64 MB/s then cost little to count.
+FLOODED_PAUSE_S = 0.001
 #: What outlives its main process gets this long after SIGTERM, in seconds.
 STRAGGLER_GRACE_S = 2.0
 #: What was killed and still lives after this many seconds is stuck in the kernel; no keeper can wait for that.
@@ -166,7 +170,10 @@ class Keeper:
             return  # adopted, and gone meanwhile
         poller.register(handle, select.POLLIN)
         while run_files.start_ticks(self._child) is not None:
-            for source, _events in poller.poll(IDLE_MS):
+            happened = poller.poll(QUIET_MS if self._log.is_flooded else IDLE_MS)
+            if not happened:
+                self._log.settle()
+            for source, _events in happened:
                 if source != handle and self._read(source) == b"":
                     poller.unregister(source)  # closed by all; it would report that for ever
             self._reap()
@@ -209,6 +216,8 @@ class Keeper:
         except BlockingIOError:
             return None
         self._log.feed(self._readers[reader], data)
+        if self._log.is_flooded:
+            time.sleep(FLOODED_PAUSE_S)
         return data
 
     def _drain(self) -> None:

@@ -144,7 +144,7 @@ class ProcessRuntime:
                     raise RuntimeFaultError(message % {"name": name}, code="still_running")
                 time.sleep(0.01)
 
-    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
+    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000, fetch: bool = True) -> LogChunk:
         """Lines that the keeper wrote; see the Protocol."""
         folder = self._kept(name).folder / run_files.LOG
         with host_refusals(folder):

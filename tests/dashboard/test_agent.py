@@ -19,9 +19,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from dashboard import agent as agent_module
 from dashboard.agent import MOST_BACKOFF_S, TICK_S, Agent, SecondNodeError, refuse_second_node
-from deployments import logs
+from deployments import log_shipping, logs
 from deployments.exceptions import RuntimeUnavailableError
 from deployments.lifecycle.phases import Phase
+from deployments.log_reader import LogReader, text_of
 from deployments.models import Deployment, Node
 from deployments.runtimes import use_runtime
 from deployments.runtimes.base import LogChunk, RunSpec
@@ -124,13 +125,34 @@ def test_new_lines_are_shipped_at_each_tick(agent: Agent, runtime: FakeRuntime) 
 def test_a_run_that_prints_without_end_leaves_time_for_the_others(
     agent: Agent, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "CHUNK_LINES", 2)
+    monkeypatch.setattr(log_shipping, "CALL_LINES", 10)
     busy, quiet = launched(runtime, "busy"), launched(runtime, "quiet")
     runtime.write(busy.run_name, *(str(number) for number in range(100)))
     runtime.write(quiet.run_name, "hello")
     look(agent)
     assert lines(quiet) == ["hello"]
     assert logs.tail(busy, lines=1) == ["9"]
+
+
+def test_a_stream_far_behind_goes_on_with_the_newest_lines(
+    agent: Agent, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MOST_BEHIND_LINES", 50)
+    monkeypatch.setattr(logs, "CAUGHT_UP_LINES", 3)
+    monkeypatch.setattr(log_shipping, "CALL_LINES", 10)
+    flood = launched(runtime, "flood")
+    runtime.write(flood.run_name, *(str(number) for number in range(1, 101)))
+    look(agent)
+    reader = LogReader(flood.pk, flood.attempt)
+    assert [text_of(piece) for piece in reader.read()] == ["… 97 lines left out …", "98", "99", "100"]
+
+
+def test_an_agent_asks_the_host_for_no_log_itself(agent: Agent, runtime: FakeRuntime) -> None:
+    """Two hundred containers looked at four times a second would be a load; their followers bring their output."""
+    deployment = launched(runtime)
+    runtime.write(deployment.run_name, "one")
+    look(agent)
+    assert runtime.fetched == []
 
 
 def test_runs_of_other_nodes_and_of_ended_deployments_are_not_its_own(agent: Agent, runtime: FakeRuntime) -> None:
@@ -186,7 +208,7 @@ def test_a_run_whose_host_does_not_answer_does_not_keep_the_others_log(
     runtime.write(whole.run_name, "hello")
     read = runtime.logs
 
-    def read_or_fail(name: str, **where: int) -> LogChunk:
+    def read_or_fail(name: str, **where: Any) -> LogChunk:
         if name == broken.run_name:
             runtime.fail("logs", RuntimeUnavailableError("The host does not answer."))
         return read(name, **where)

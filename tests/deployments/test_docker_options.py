@@ -154,6 +154,15 @@ def test_in_the_composed_stack_nothing_is_published(engine: ListeningEngine, mon
     assert not sent["HostConfig"].get("PortBindings")
 
 
+def test_the_composed_stack_publishes_on_the_host_as_well_where_an_address_is_set(
+    engine: ListeningEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DockerRuntime, "_ensure_network", lambda self, client: None)
+    sent = created(engine, reach=Reach(network="berth-models", published="10.0.0.5"))
+    assert sent["HostConfig"]["NetworkMode"] == "berth-models"
+    assert sent["HostConfig"]["PortBindings"] == {"8000/tcp": [{"HostIp": "10.0.0.5", "HostPort": ""}]}
+
+
 def test_volumes_are_named_and_may_be_read_only(engine: ListeningEngine) -> None:
     mounts = created(engine)["HostConfig"]["Mounts"]
     assert [(each["Type"], each["Source"], each["Target"], each["ReadOnly"]) for each in mounts] == [

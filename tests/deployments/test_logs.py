@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import redis
 from deployments import log_reader, logs
 from deployments.exceptions import RuntimeUnavailableError
 from deployments.lifecycle.phases import Phase
+from deployments.log_position import LogPosition
 from deployments.log_reader import LogReader, text_of
 from deployments.logs import bounded_text, keep, ship, stream_key, tail
 from deployments.models import Deployment
@@ -79,8 +81,8 @@ def test_a_line_that_agent_and_worker_both_ship_is_there_once(
     runtime.write(deployment.run_name, "one", "two", "three")
     look = runtime.logs
 
-    def while_the_other_ships_too(name: str, *, cursor: int = 0, limit: int = 1000) -> Any:
-        chunk = look(name, cursor=cursor, limit=limit)
+    def while_the_other_ships_too(name: str, **options: Any) -> Any:
+        chunk = look(name, **options)
         monkeypatch.setattr(runtime, "logs", look)
         ship(deployment)
         return chunk
@@ -232,4 +234,13 @@ def test_a_bounded_text_keeps_head_and_tail_and_counts_what_it_left_out(monkeypa
 def test_one_endless_line_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "KEPT_HEAD_BYTES", 4)
     monkeypatch.setattr(logs, "KEPT_TAIL_BYTES", 4)
-    assert bounded_text(lines_of("abcdefghijkl")) == "abcd\n… 0 lines left out …\nijkl"
+    assert bounded_text(lines_of("ab", "abcdefghijkl", "de")) == "ab\n… 1 lines left out …\nde"
+
+
+def test_what_was_dropped_counts_wherever_the_text_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a line has the same number while the run lives and after."""
+    monkeypatch.setattr(logs, "KEPT_HEAD_BYTES", 9)
+    monkeypatch.setattr(logs, "KEPT_TAIL_BYTES", 18)
+    lines = [replace(line, cursor=line.cursor + (900 if line.cursor > 3 else 0)) for line in lines_of(*"abcdefgh" * 9)]
+    kept = LogPosition().take_kept(bounded_text(lines))
+    assert [(it.cursor, it.text) for it in kept if isinstance(it, LogLine)][-1] == (972, "h")

@@ -12,13 +12,19 @@ from typing import NoReturn
 import docker
 from django.utils.translation import gettext as _
 from docker.errors import APIError, DockerException
-from requests.exceptions import RequestException
+from requests.exceptions import ReadTimeout, RequestException
 
 from deployments.exceptions import LaunchError, RuntimeUnavailableError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 #: An engine that is busy pulling answers slowly; one that is silent this long is silent.
 ANSWER_S = 15
+#: A ping touches no container, so an engine that answers at all answers it at once.
+PING_S = 2
+
+#: Addresses at which the last question was not answered in time: they are pinged before the next one, or each caller
+#: (the heartbeat, the list, every reconcile) would wait ANSWER_S in turn and the whole node would look silent.
+_late: set[str] = set()
 
 #: What the engine says -> reason code. The first match counts.
 REFUSALS = (
@@ -71,14 +77,30 @@ def answers() -> Iterator[docker.APIClient]:
     What the engine refuses (APIError below 500) is the caller's to explain.
     """
     client = connect()
+    if host() in _late:
+        ping(client)
     try:
         yield client
+    except ReadTimeout as error:
+        _late.add(host())
+        raise silent(error) from error
     except APIError as error:
         if error.response is not None and error.response.status_code < 500:
             raise
         raise silent(error) from error
     except (DockerException, RequestException) as error:
         raise silent(error) from error
+
+
+def ping(client: docker.APIClient) -> None:
+    """Return if the engine answers within PING_S. Raises RuntimeUnavailableError."""
+    address = host()
+    try:
+        client.get(f"{client.base_url}/_ping", timeout=PING_S).raise_for_status()
+    except (DockerException, RequestException) as error:
+        _late.add(address)
+        raise silent(error) from error
+    _late.discard(address)
 
 
 def silent(error: Exception) -> RuntimeUnavailableError:

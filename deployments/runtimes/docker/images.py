@@ -11,10 +11,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 from docker import auth
-from docker.errors import DockerException
 from docker.types import CancellableStream
 from docker.utils import parse_repository_tag
-from requests.exceptions import RequestException
 
 from deployments.exceptions import FetchCancelledError, FetchError
 from deployments.runtimes.base import Cancelled, Report
@@ -29,7 +27,11 @@ CONNECT_S = 10
 #: What registry and engine say -> reason code, and whether trying again cannot help. The first match counts.
 FAILURES = (
     ("toomanyrequests", "registry_rate_limited", False),
+    ("http 429", "registry_rate_limited", False),
+    ("invalid reference format", "image_not_found", True),
     ("no space left on device", "no_disk_space", False),
+    # Said of private images and of missing ones alike; the reason's next step names both.
+    ("pull access denied", "registry_denied", True),
     ("manifest unknown", "image_not_found", True),
     ("not found", "image_not_found", True),
     ("repository does not exist", "image_not_found", True),
@@ -56,23 +58,60 @@ def pull(image: str, *, report: Report, cancelled: Cancelled) -> None:
 
 def _lines(image: str, cancelled: Cancelled) -> Iterator[dict[str, Any]]:
     """The engine's lines as they come. Raises FetchCancelledError, FetchError, RuntimeUnavailableError."""
-    client = new_connection()
+    pull_ = _Pull(new_connection(), image)
+    reader = threading.Thread(target=pull_.read, name="pull", daemon=True)
+    reader.start()
     try:
-        response = _ask(client, image)
-        if not response.ok:
-            raise _failure(image, _message(response))
-        lines: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
-        reader = threading.Thread(target=_read, args=(response, lines), name="pull", daemon=True)
-        reader.start()
-        try:
-            yield from _parsed(image, lines, cancelled)
-        finally:
-            CancellableStream(iter(()), response).close()
-            reader.join(timeout=5)
-    except (DockerException, RequestException) as error:
-        raise silent(error) from error
+        yield from _parsed(image, pull_.lines, cancelled)
     finally:
-        client.close()
+        pull_.close()
+
+
+class _Pull:
+    """Asks and reads in a thread of its own, which also closes the connection.
+
+    The engine answers nothing at all until the registry has: with one that is silent that took 25 s, measured.
+    """
+
+    def __init__(self, client: Any, image: str) -> None:
+        self.lines: queue.SimpleQueue[bytes | Exception | None] = queue.SimpleQueue()
+        self._client = client
+        self._image = image
+        self._lock = threading.Lock()
+        self._response: Any = None
+        self._unwanted = False
+
+    def read(self) -> None:
+        """Put each line into ``lines``; then None, or the error that ended it."""
+        try:
+            response = _ask(self._client, self._image)
+            with self._lock:
+                self._response = response
+                unwanted = self._unwanted
+            if unwanted:
+                _hang_up(response)
+            elif not response.ok:
+                self.lines.put(_failure(self._image, _message(response)))
+            else:
+                for line in response.iter_lines():
+                    self.lines.put(line)
+            self.lines.put(None)
+        except Exception as error:  # noqa: BLE001 - given to the reader of the queue, who knows what it means
+            self.lines.put(error)
+        finally:
+            self._client.close()
+
+    def close(self) -> None:
+        """Hang up, so that the engine ends the pull; at once, or as soon as it has begun to answer."""
+        with self._lock:
+            self._unwanted = True
+            response = self._response
+        if response is not None:
+            _hang_up(response)
+
+
+def _hang_up(response: Any) -> None:
+    CancellableStream(iter(()), response).close()
 
 
 def _ask(client: Any, image: str) -> Any:
@@ -88,17 +127,6 @@ def _ask(client: Any, image: str) -> Any:
     )
 
 
-def _read(response: Any, lines: queue.SimpleQueue[bytes | Exception | None]) -> None:
-    """Runs in a thread of its own, because the engine may be silent for minutes."""
-    try:
-        for line in response.iter_lines():
-            lines.put(line)
-    except Exception as error:  # noqa: BLE001 - given to the reader of the queue, who knows what it means
-        lines.put(error)
-    else:
-        lines.put(None)
-
-
 def _parsed(
     image: str, lines: queue.SimpleQueue[bytes | Exception | None], cancelled: Cancelled
 ) -> Iterator[dict[str, Any]]:
@@ -111,6 +139,8 @@ def _parsed(
             continue
         if line is None:
             return
+        if isinstance(line, FetchError):
+            raise line
         if isinstance(line, Exception):
             raise silent(line) from line
         if line.strip():

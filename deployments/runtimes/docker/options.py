@@ -22,10 +22,14 @@ STACK_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """How a model is reached: by name in ``network``, or by a port that the engine chooses at ``address``."""
+    """How a model is reached: by name in ``network``, or by a port that the engine chooses at ``address``.
+
+    With a network it may be published at ``published`` too, for people on the host; Berth does not use that.
+    """
 
     network: str = ""
     address: str = "127.0.0.1"
+    published: str = ""
 
 
 def container_options(run: RunSpec, reach: Reach) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def container_options(run: RunSpec, reach: Reach) -> dict[str, Any]:
         "command": list(filled(run.argv, run.port)) or None,
         "environment": environment(run),
         "labels": dict(run.labels),
-        "ports": [] if reach.network else [(run.port, "tcp")],
+        "ports": [] if reach.network and not reach.published else [(run.port, "tcp")],
         "stdin_open": False,
         "tty": False,
     }
@@ -64,8 +68,8 @@ def host_options(run: RunSpec, reach: Reach) -> dict[str, Any]:
         options["device_requests"] = [DeviceRequest(device_ids=list(run.gpu_uuids), capabilities=[["gpu"]])]
     if reach.network:
         options["network_mode"] = reach.network
-    else:
-        options["port_bindings"] = {run.port: (reach.address, None)}
+    if address := reach.published if reach.network else reach.address:
+        options["port_bindings"] = {run.port: (address, None)}
     return options
 
 

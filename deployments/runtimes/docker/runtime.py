@@ -16,7 +16,7 @@ from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavai
 from deployments.runtimes.base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 
 from . import events, images, labels
-from .engine import answers, new_connection, refuse, silent
+from .engine import answers, connect, new_connection, ping, refuse, silent
 from .node_log import NodeLog
 from .observations import STATES, observation
 from .options import Reach, container_options, host_options
@@ -25,6 +25,8 @@ PORT = "berth.port"
 CONFLICT = 409
 #: Removing a container takes the engine a moment; what is still there after this is said to be.
 REMOVED_WITHIN_S = 10.0
+#: "task ID: already exists": said by containerd, which lives through the engine's death.
+LEFT_HALF_STARTED = "already exists"
 
 
 class DockerRuntime:
@@ -39,10 +41,10 @@ class DockerRuntime:
     def is_offered(self) -> bool:
         """Whether the engine answers; see the Protocol."""
         try:
-            with answers() as client:
-                return bool(client.ping())
-        except (APIError, RuntimeUnavailableError):
+            ping(connect())
+        except RuntimeUnavailableError:
             return False
+        return True
 
     def has_image(self, image: str) -> bool:
         """Whether the image is on this host; see the Protocol."""
@@ -89,6 +91,11 @@ class DockerRuntime:
             try:
                 client.start(name)
             except APIError as error:
+                if LEFT_HALF_STARTED in str(error):
+                    # The engine was killed in the middle of this very start and never gets over it. The container has
+                    # not run: without it, the next look makes another.
+                    client.remove_container(container["Id"], v=True, force=True)
+                    raise silent(error) from error
                 refuse(error)
 
     def observe(self, name: str) -> RunObservation:
@@ -134,27 +141,32 @@ class DockerRuntime:
                 time.sleep(0.05)
         self._copy(name).remove()
 
-    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000) -> LogChunk:
+    def logs(self, name: str, *, cursor: int = 0, limit: int = 1000, fetch: bool = True) -> LogChunk:
         """Lines of the node's copy, brought up to date unless a follower does so; see the Protocol."""
         copy = self._copy(name)
-        with answers() as client:
-            container = self._find(client, name)
-            if container is not None:
-                # After the end the whole log is wanted: a follower may still be at its last lines.
-                has_ended = STATES.get(container["State"]["Status"]) is RunState.EXITED
-                copy.catch_up(client, name, wait=has_ended)
+        if fetch:
+            with answers() as client:
+                container = self._find(client, name)
+                if container is not None:
+                    # After the end the whole log is wanted: a follower may still be at its last lines.
+                    has_ended = STATES.get(container["State"]["Status"]) is RunState.EXITED
+                    copy.catch_up(client, name, has_ended=has_ended)
         return copy.read(cursor=cursor, limit=limit)
 
     def follow(self, name: str, *, ended: Callable[[], bool]) -> None:
         """Keep the node's copy of the log in step; see the Protocol."""
         client = new_connection()
         try:
-            if self._find(client, name) is not None:
-                self._copy(name).follow(client, name, ended=ended)
+            if self._runs(client, name):
+                self._copy(name).follow(client, name, ended=ended, runs=lambda: self._runs(client, name))
         except (DockerException, RequestException, OSError) as error:
             raise silent(error) from error
         finally:
             client.close()
+
+    def _runs(self, client: Any, name: str) -> bool:
+        container = self._find(client, name)
+        return container is not None and STATES.get(container["State"]["Status"]) is RunState.RUNNING
 
     def _copy(self, name: str) -> NodeLog:
         return NodeLog(self._logs / name)

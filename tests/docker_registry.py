@@ -1,0 +1,114 @@
+"""A real registry on 127.0.0.1, and one whose connection is as slow or as silent as a test wants."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+
+from tests.requirements import require
+
+LABEL = "berth-test-registry"
+MIB = 1024 * 1024
+
+
+class Line:
+    """Passes connections on to `port` at `rate` bytes a second each; with a rate of 0 it accepts and is silent."""
+
+    def __init__(self, port: int, *, rate: int) -> None:
+        self.rate = rate
+        self.passed_bytes = 0
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for each in [self._listener, *self._open]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = self._listener.accept()
+                self._open.append(near)
+                if self.rate:
+                    far = socket.create_connection(("127.0.0.1", self._target))
+                    self._open.append(far)
+                    threading.Thread(target=self._pass, args=(near, far, 0), daemon=True).start()
+                    threading.Thread(target=self._pass, args=(far, near, self.rate), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, rate: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+                if rate:
+                    self.passed_bytes += len(data)
+                    time.sleep(len(data) / rate)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def registry(folder: Path) -> Iterator[int]:
+    """A running registry that keeps its images below `folder`; yields its port."""
+    program = require("docker-registry")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    settings = folder / "registry.yml"
+    settings.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/images}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    with (folder / "registry.log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", settings], stdout=log, stderr=log)
+    try:
+        ends_at = time.monotonic() + 15
+        while not _listens(port):
+            told = (folder / "registry.log").read_text()
+            assert process.poll() is None, f"the registry ended:\n{told}"
+            assert time.monotonic() < ends_at, f"the registry does not answer:\n{told}"
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def push_layers(client: docker.DockerClient, repository: str, *, mib: tuple[int, ...]) -> None:
+    """Push `repository`:1 with a layer of random bytes for each of `mib`, and leave nothing of it on the engine."""
+    recipe = ["FROM scratch", *(f"COPY {number} /{number}" for number in range(len(mib))), f"LABEL {LABEL}=1"]
+    files = {"Dockerfile": "\n".join(recipe).encode(), **{str(n): os.urandom(size * MIB) for n, size in enumerate(mib)}}
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    context.seek(0)
+    said = list(client.api.build(fileobj=context, custom_context=True, tag=f"{repository}:1", rm=True, decode=True))
+    assert not any("error" in line for line in said), said[-1]
+    said = list(client.api.push(repository, tag="1", stream=True, decode=True))
+    assert not any("error" in line for line in said), said[-1]
+    client.images.remove(f"{repository}:1")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
