@@ -1,0 +1,1 @@
+"""Moves an installation's catalogue, people and history to another one, through one file."""
