@@ -62,6 +62,8 @@ class Environment:
     public_url: str
     gateway_url: str
     gateway_url_given: bool
+    web_at: str
+    gateway_at: str
     allowed_hosts: tuple[str, ...]
     data_dir: Path
     node_name: str
@@ -95,6 +97,9 @@ def read_environment() -> Environment:
     database_url = env.str("DATABASE_URL", "", validate=_database_url)
     public_url = env.str("BERTH_PUBLIC_URL", "", validate=_http_url)
     gateway_url = env.str("BERTH_GATEWAY_URL", "", validate=_http_url)
+    # Set by docker-compose.yml: a container does not reach another one at the address that browsers use.
+    web_at = env.str("BERTH_WEB_AT", "", validate=_http_url)
+    gateway_at = env.str("BERTH_GATEWAY_AT", "", validate=_http_url)
     host = env.str("BERTH_HOST", "127.0.0.1")
     allowed_hosts: list[str] = env.list("BERTH_ALLOWED_HOSTS", [])
     embedded_redis = env.bool("BERTH_EMBEDDED_REDIS", False)  # set by `up` for its children
@@ -115,13 +120,18 @@ def read_environment() -> Environment:
     if gateway_port == port:
         raise SettingsError(f"BERTH_GATEWAY_PORT is {gateway_port}, which is BERTH_PORT too: choose another port.")
     browser_host = reachable_host(host)
+    public_url = (public_url or f"http://{browser_host}:{port}").rstrip("/")
+    gateway_url_given = bool(gateway_url)
+    gateway_url = (gateway_url or f"http://{browser_host}:{gateway_port}").rstrip("/")
     return Environment(
         host=host,
         port=port,
         gateway_port=gateway_port,
-        public_url=(public_url or f"http://{browser_host}:{port}").rstrip("/"),
-        gateway_url=(gateway_url or f"http://{browser_host}:{gateway_port}").rstrip("/"),
-        gateway_url_given=bool(gateway_url),
+        public_url=public_url,
+        gateway_url=gateway_url,
+        gateway_url_given=gateway_url_given,
+        web_at=web_at or public_url,
+        gateway_at=gateway_at or gateway_url,
         allowed_hosts=tuple(allowed_hosts),
         data_dir=data_dir,
         node_name=node_name,

@@ -21,6 +21,9 @@ BERTH_PORT = ENVIRONMENT.port
 BERTH_GATEWAY_PORT = ENVIRONMENT.gateway_port
 BERTH_PUBLIC_URL = ENVIRONMENT.public_url
 BERTH_GATEWAY_URL = ENVIRONMENT.gateway_url
+#: Where Berth's own processes reach the two.
+BERTH_WEB_AT = ENVIRONMENT.web_at
+BERTH_GATEWAY_AT = ENVIRONMENT.gateway_at
 #: Holds the address of the running gateway, for commands in other shells; empty when an address was given.
 BERTH_GATEWAY_POINTER = "" if ENVIRONMENT.gateway_url_given else str(ENVIRONMENT.data_dir / "run" / "gateway.url")
 BERTH_DATA_DIR = ENVIRONMENT.data_dir

@@ -78,4 +78,4 @@ def gateway_url() -> str:
     pointer = settings.BERTH_GATEWAY_POINTER
     if pointer and Path(pointer).exists():
         return Path(pointer).read_text().strip()
-    return str(settings.BERTH_GATEWAY_URL)
+    return str(settings.BERTH_GATEWAY_AT)

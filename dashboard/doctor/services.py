@@ -57,7 +57,7 @@ def agent() -> Sequence[Finding]:
 def ports() -> Sequence[Finding]:
     """Whether web and gateway can be reached at the addresses that people and clients are told."""
     found: list[Finding] = []
-    for check, url in (("web", settings.BERTH_PUBLIC_URL), ("gateway", settings.BERTH_GATEWAY_URL)):
+    for check, url in (("web", settings.BERTH_WEB_AT), ("gateway", settings.BERTH_GATEWAY_AT)):
         parts = urlsplit(url)
         address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         try:

@@ -131,7 +131,7 @@ def test_a_clock_that_differs_is_named(monkeypatch: pytest.MonkeyPatch, ahead_s:
 
 
 def test_an_address_that_nobody_listens_on_is_named(settings: Settings) -> None:
-    settings.BERTH_PUBLIC_URL = settings.BERTH_GATEWAY_URL = "http://127.0.0.1:9"
+    settings.BERTH_WEB_AT = settings.BERTH_GATEWAY_AT = "http://127.0.0.1:9"
     assert outcomes(services.ports()) == [("web", "unreachable", "failed"), ("gateway", "unreachable", "failed")]
 
 

@@ -34,7 +34,7 @@ def admin_with(password: str) -> bool:
 
 def test_the_first_time_tells_how_to_sign_in() -> None:
     told = install("")
-    assert told[0].startswith("Catalogue: 20 configs new")
+    assert told[0].startswith("Catalogue: 21 configs new")
     assert told[1].startswith("Sign in as “admin” with the password ")
     assert told[1].endswith(" (shown only now).")
     assert admin_with(told[1].split("password ")[1].split()[0])
@@ -94,7 +94,7 @@ def test_the_command_prints_what_there_is_to_tell(
 ) -> None:
     monkeypatch.setenv("BERTH_ADMIN_PASSWORD", "correct horse")
     call_command("install")
-    assert capsys.readouterr().out.startswith("Catalogue: 20 configs new")
+    assert capsys.readouterr().out.startswith("Catalogue: 21 configs new")
     call_command("install")
     assert capsys.readouterr().out.strip() == ""
 

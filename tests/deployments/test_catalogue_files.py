@@ -31,6 +31,7 @@ EXPECTED = {
     "nemotron-70b_2": ("Llama-3.1-Nemotron-70B", "openai-text", "vllm", 2),
     "nvlm-70b_4": ("NVLM-D-72B", "openai-text", "vllm", 4),
     "smollm2-135m": ("SmolLM2-135M", "openai-text", "llama.cpp", 0),
+    "smollm2-135m-container": ("SmolLM2-135M", "openai-text", "llama.cpp", 0),
 }
 NON_COMMERCIAL = {"codestral-22b-v0.1", "mistral-123b_4", "flux.1-dev", "nvlm-70b_4"}
 

@@ -34,8 +34,8 @@ def edited(name: str, **changes: object) -> ConfigValues:
 
 def test_the_first_start_makes_all_twenty_configs_at_revision_1() -> None:
     report = load_catalogue(Actor.berth())
-    assert len(report.created) == 20
-    assert Config.objects.filter(revision=1).count() == 20
+    assert len(report.created) == 21
+    assert Config.objects.filter(revision=1).count() == 21
     assert set(ConfigRevision.objects.values_list("author", flat=True)) == {"berth"}
     assert AuditEntry.objects.get().action == "catalogue.load"
 
@@ -45,8 +45,8 @@ def test_a_second_start_writes_nothing_and_asks_twice(django_assert_num_queries:
     with django_assert_num_queries(2):
         report = load_catalogue(Actor.berth())
     assert not report.changed
-    assert len(report.unchanged) == 20
-    assert ConfigRevision.objects.count() == 20
+    assert len(report.unchanged) == 21
+    assert ConfigRevision.objects.count() == 21
 
 
 def test_a_config_that_nobody_touched_follows_its_file_as_a_revision(tmp_path: Path) -> None:

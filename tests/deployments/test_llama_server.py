@@ -125,6 +125,40 @@ def test_the_real_model_is_fetched_served_and_stopped(bundle: ProcessRuntime) ->
 
 @pytest.mark.slow
 @pytest.mark.real_model
+def test_the_real_server_holds_the_contract_with_a_key(bundle: ProcessRuntime) -> None:
+    engine = engine_named(SPEC.engine)
+    run = RunSpec(
+        name="keyed",
+        image=SPEC.image,
+        argv=engine.process_command(SPEC) + SPEC.arguments,
+        environment=((engine.key_variable, "secret-1"),),
+    )
+    bundle.create(run)
+    bundle.start(run.name)
+    try:
+        endpoint = bundle.observe(run.name).endpoint
+        wait_for(lambda: engine.probe(endpoint, SPEC, thorough=False).answering, "the model to load", within_s=60)
+        refused = engine.probe(endpoint, SPEC, thorough=True)
+        assert not refused.answering
+        assert refused.detail.startswith("401")
+        assert not engine.probe(endpoint, SPEC, thorough=True, key="secret-2").answering
+        answered = engine.probe(endpoint, SPEC, thorough=True, key="secret-1")
+        assert answered.answering, answered.detail
+        metrics = engine.read_metrics(endpoint, key="secret-1")
+        assert metrics is not None
+        assert (metrics.running, metrics.waiting) == (0, 0)
+        assert metrics.generation_tokens_total is not None
+        assert metrics.generation_tokens_total >= 1
+        assert metrics.prompt_tokens_total
+        assert metrics.ttft_seconds is None
+    finally:
+        bundle.stop(run.name, force=True)
+        wait_for(lambda: bundle.observe(run.name).state is not RunState.RUNNING, "the server to be gone")
+        bundle.remove(run.name)
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
 def test_the_real_server_says_why_it_cannot_load(bundle: ProcessRuntime, tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
     argv = (*engine_named("llama.cpp").process_command(SPEC), "-m", str(tmp_path / "broken.gguf"), "--port", "{port}")

@@ -69,7 +69,7 @@ def a_stage(settings: Settings, script: scripts.Script) -> Iterator[Stage]:
         assert started.wait(10)
         Deployment.objects.filter(pk=run.pk).update(endpoint=upstream.endpoint)
         publish_routes()
-        settings.BERTH_GATEWAY_URL = addresses[0]
+        settings.BERTH_GATEWAY_AT = addresses[0]
         yield Stage(deployment=run, upstream=upstream)
     finally:
         ended.set()
@@ -201,7 +201,7 @@ def test_a_protocol_that_the_gateway_does_not_serve_yet_is_said(
 def test_a_gateway_that_is_away_says_how_to_start_it(
     redis_server: redis.Redis, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings.BERTH_GATEWAY_URL = "http://127.0.0.1:1"
+    settings.BERTH_GATEWAY_AT = "http://127.0.0.1:1"
     a_run(a_config("tiny"))
     assert failing("tiny", "Hi") == 1
     assert "berth up" in capsys.readouterr().err
