@@ -7,15 +7,18 @@ after; see :func:`install`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
+import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Wrapped = Callable[..., Any]
+RUNTIMES = ("process", "docker")
 
 
 def plan() -> set[tuple[str, str]]:
@@ -69,9 +72,9 @@ def install() -> None:
     def of_row(deployment: Any, *_args: Any, **_: Any) -> str:
         return str(deployment.spec["config"])
 
-    runtime = runtime_named("process")
-    for verb in ("create", "start", "stop", "remove"):
-        around(runtime, verb, verb, of_run)
+    for runtime in map(runtime_named, RUNTIMES):
+        for verb in ("create", "start", "stop", "remove"):
+            around(runtime, verb, verb, of_run)
     around(reconcile, "take_claim", "claim", of_id)
     around(logs, "keep", "keep_log", of_row)
     around(lifecycle, "_note_wish", "wish", of_row)
@@ -93,29 +96,39 @@ def _around_moves(acting: Any, move: Wrapped) -> None:
 def plant_bug() -> None:
     """BERTH_PLANTED_BUG=forgets_its_runs: a launch does not adopt the run that a killed worker left behind.
 
-    The sweep would end such a run as a stray within seconds; it is blinded, so that the bug shows.
+    It makes another one under another name. The sweep would end that as a stray within seconds; it is blinded, so
+    that the bug shows.
     """
     if os.environ.get("BERTH_PLANTED_BUG") != "forgets_its_runs":
         return
-    import dataclasses
-    import secrets
-
+    from deployments import tasks
     from deployments.lifecycle import sweep
     from deployments.runtimes import runtime_named
 
-    sweep.end_strays = lambda: None
+    for module in (sweep, tasks):
+        setattr(module, "end_strays", lambda: None)  # noqa: B010  # neither module means to be changed
+    for runtime in map(runtime_named, RUNTIMES):
+        _forget(runtime)
 
-    runtime = runtime_named("process")
+
+def _forget(runtime: Any) -> None:
+    """Let ``create`` and ``start`` double a run that another process has created."""
     create, start = runtime.create, runtime.start
-    renamed: dict[str, str] = {}
+    doubles: dict[str, str] = {}
+    own: set[str] = set()
 
     def careless_create(run: Any) -> None:
-        renamed[run.name] = f"{run.name}{secrets.randbelow(10**6):06d}"
-        create(dataclasses.replace(run, name=renamed[run.name]))
+        mark = Path(os.environ["BERTH_DATA_DIR"]) / f"{run.name}.made"
+        if mark.exists() and run.name not in own:
+            doubles[run.name] = f"{run.name}{secrets.randbelow(10**6):06d}"
+            create(dataclasses.replace(run, name=doubles[run.name]))
+        own.add(run.name)
+        mark.touch()
         create(run)
 
     def careless_start(name: str) -> None:
-        start(renamed.get(name, name))
+        if name in doubles:
+            start(doubles[name])
         start(name)
 
-    runtime.create, runtime.start = careless_create, careless_start  # type: ignore[method-assign]
+    runtime.create, runtime.start = careless_create, careless_start

@@ -1,7 +1,8 @@
 """Runs one Berth process with planned kills: ``python -m tests.chaos.process worker|agent|web ARGUMENTS…``.
 
 The role ``control`` takes no kills: it runs the commands of ``manage.py`` that it reads as JSON lists, one a
-line, and answers each with a JSON object, which spares a test the start of a Python for each of them.
+line, and answers each with a JSON object, which spares a test the start of a Python for each of them. It knows two
+more: ``snapshot``, see :mod:`tests.chaos.snapshot`, and ``restart CONFIG``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ def main() -> None:
         return
     from tests.chaos import killing
 
+    if gpus := int(os.environ.get("BERTH_CHAOS_GPUS", "0")):
+        from tests.chaos.gpus import stand_in
+
+        stand_in(gpus)
     killing.plant_bug()
     killing.install()
     if role == "worker":
@@ -52,12 +57,23 @@ def run_command(arguments: list[str]) -> dict[str, Any]:
     from django.core.management import call_command
     from django.db import close_old_connections
 
+    from deployments.exceptions import BerthError
+    from tests.chaos.snapshot import restart, snapshot
+
     out, err = io.StringIO(), io.StringIO()
     status: object = 0
     try:
-        call_command(*arguments, stdout=out, stderr=err)
+        if arguments[0] == "snapshot":
+            json.dump(snapshot(), out)
+        elif arguments[0] == "restart":
+            restart(arguments[1])
+        else:
+            call_command(*arguments, stdout=out, stderr=err)
     except SystemExit as end:
         status = end.code
+    except BerthError as error:
+        status = 1
+        err.write(str(error))
     close_old_connections()
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 

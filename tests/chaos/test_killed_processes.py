@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import http.cookiejar
 import re
-import secrets
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests.chaos.tree import Tree, running, violations
@@ -45,17 +43,6 @@ STOP_STEPS = [
     "stopped:after",
 ]
 SETTLES_WITHIN_S = 150
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return ""
-    url: str = request.getfixturevalue("postgres_url")
-    name = f"chaos_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 def named(steps: list[str]) -> list[tuple[str, str]]:
@@ -114,7 +101,7 @@ def test_the_agent_and_the_web_may_die_too(tmp_path: Path, database_url: str) ->
 
 def test_a_planted_bug_is_caught(tmp_path: Path) -> None:
     """A worker that forgets the run of its killed predecessor starts a second one: that must be seen."""
-    kills = [("tiny-x", "start:after")]
+    kills = [("tiny-x", "create:after")]
     tree = Tree(folder=tmp_path, configs=["tiny-x"], kill_at=kills, planted_bug="forgets_its_runs")
     with running(tree):
         tree.manage("start", "tiny-x")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,9 +104,13 @@ class Tree:
         self.data = self.folder / "data"
         (self.data / "catalogue").mkdir(parents=True)
         self.socket = Path(tempfile.mkdtemp(prefix="bc-", dir="/tmp")) / "r"
-        server = Path(__file__).with_name("tiny_server.py")
-        texts = (CONFIG.format(name=c, python=sys.executable, server=server, mark=self.mark(c)) for c in self.configs)
+        texts = map(self.config_text, self.configs)
         (self.data / "catalogue" / "tiny.yaml").write_text(CATALOGUE + "".join(texts))
+
+    def config_text(self, config: str) -> str:
+        """The config's item of the catalogue file."""
+        server = Path(__file__).with_name("tiny_server.py")
+        return CONFIG.format(name=config, python=sys.executable, server=server, mark=self.mark(config))
 
     def mark(self, config: str) -> str:
         """What the process list shows for a config of this tree."""
@@ -154,6 +159,12 @@ class Tree:
 
     def manage(self, *arguments: str, check: bool = True) -> str:
         """Run a command of ``manage.py``; returns its standard output."""
+        answer = self.answer(*arguments)
+        assert answer["status"] == 0 or not check, f"{arguments}: {answer}"
+        return str(answer["out"])
+
+    def answer(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of ``manage.py``: its exit status and outputs."""
         if self.control is None:
             self.control = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.process", "control"],
@@ -167,9 +178,8 @@ class Tree:
         assert self.control.stdout is not None
         self.control.stdin.write(json.dumps(arguments) + "\n")
         self.control.stdin.flush()
-        answer = json.loads(self.control.stdout.readline())
-        assert answer["status"] == 0 or not check, f"{arguments}: {answer}"
-        return str(answer["out"])
+        answer: dict[str, Any] = json.loads(self.control.stdout.readline())
+        return answer
 
     def status(self) -> dict[str, dict[str, Any]]:
         return {row["config"]: row for row in json.loads(self.manage("status", "--json"))}
@@ -214,7 +224,8 @@ class Tree:
 
     def report(self) -> str:
         tails = [f"--- {path.name}\n{path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log"))]
-        return f"phases {self.manage('status', '--json', check=False)[-3000:]}\n" + "\n".join(tails)
+        phases = {config: row for config, row in self.status().items() if config in self.configs}
+        return f"phases {phases}\n" + "\n".join(tails)
 
     def close(self) -> None:
         if self.control is not None:
@@ -226,6 +237,7 @@ class Tree:
             for pid in self.processes(config):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
 
 
 @contextlib.contextmanager
