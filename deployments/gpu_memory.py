@@ -115,13 +115,13 @@ def held_memory(reading: NodeReading | None, gpu_uuids: Iterable[str], *, is_our
 
 def _doubt(gpu: GpuReading) -> str:
     """Why a GPU that lists no process of ours may yet hold our memory; empty when it does not."""
-    if gpu.processes is None or gpu.memory_used is None:
+    if gpu.processes is None or gpu.memory_used_bytes is None:
         return "gpu_silent"
     if any(not process.attributed for process in gpu.processes):
         return "owner_unknown"
     # In a container without the host's process namespace the driver lists no processes, or a part of them.
     known = [process.memory_bytes for process in gpu.processes if process.memory_bytes is not None]
-    if len(known) == len(gpu.processes) and gpu.memory_used - sum(known) > UNEXPLAINED_BYTES:
+    if len(known) == len(gpu.processes) and gpu.memory_used_bytes - sum(known) > UNEXPLAINED_BYTES:
         return "processes_hidden"
     return ""
 

@@ -46,7 +46,7 @@ def _columns(found: GpuFacts, *, replay: bool) -> dict[str, object]:
     return {
         "index": found.index,
         "name": f"{found.name} (MIG)" if found.mig else found.name,
-        "memory_bytes": found.memory_total,
+        "memory_bytes": found.memory_total_bytes,
         "pci_bus_id": found.pci_bus_id,
         "numa_node": found.numa_node,
         "nvlink_peers": list(found.nvlink_peers),

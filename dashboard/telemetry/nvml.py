@@ -44,7 +44,7 @@ class GpuFacts:
     uuid: str
     index: int
     name: str
-    memory_total: int
+    memory_total_bytes: int
     pci_bus_id: str = ""
     numa_node: int | None = None
     nvlink_peers: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class GpuState:
-    """What a GPU holds now, in bytes as nvidia-smi counts: ``memory_reserved`` is not part of ``memory_used``.
+    """What a GPU holds now, as nvidia-smi counts: ``memory_reserved_bytes`` is no part of ``memory_used_bytes``.
 
     ``processes`` are (pid, bytes or None). What the driver did not answer is None; ``error`` has its words about
     the GPU and its memory, ``processes_error`` those about the list of processes.
@@ -62,10 +62,10 @@ class GpuState:
 
     uuid: str
     index: int
-    memory_total: int | None = None
-    memory_used: int | None = None
-    memory_free: int | None = None
-    memory_reserved: int | None = None
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    memory_reserved_bytes: int | None = None
     processes: tuple[tuple[int, int | None], ...] | None = None
     error: str = ""
     processes_error: str = ""
@@ -166,7 +166,7 @@ class Nvml:
             uuid=uuid,
             index=index,
             name=text_of(self.module.nvmlDeviceGetName(handle)),
-            memory_total=int(self._memory(handle).total),
+            memory_total_bytes=int(self._memory(handle).total),
             pci_bus_id=bus,
             numa_node=self._numa_node(uuid, handle, bus),
             compute_capability=".".join(str(part) for part in capability or ()),
@@ -198,10 +198,10 @@ class Nvml:
         return GpuState(
             uuid=uuid,
             index=index,
-            memory_total=_bytes(memory, "total"),
-            memory_used=_bytes(memory, "used"),
-            memory_free=_bytes(memory, "free"),
-            memory_reserved=_bytes(memory, "reserved"),
+            memory_total_bytes=_bytes(memory, "total"),
+            memory_used_bytes=_bytes(memory, "used"),
+            memory_free_bytes=_bytes(memory, "free"),
+            memory_reserved_bytes=_bytes(memory, "reserved"),
             processes=processes,
             error=error,
             processes_error=processes_error,

@@ -149,9 +149,9 @@ def _gpu_reading(state: GpuState, known: Mapping[int, GpuProcess], *, mig: bool)
     return GpuReading(
         uuid=state.uuid,
         index=state.index,
-        memory_total=state.memory_total,
-        memory_used=state.memory_used,
-        memory_free=state.memory_free,
+        memory_total_bytes=state.memory_total_bytes,
+        memory_used_bytes=state.memory_used_bytes,
+        memory_free_bytes=state.memory_free_bytes,
         processes=processes,
         processes_error=state.processes_error,
         error="; ".join(filter(None, (state.error, MIG_SENTENCE if mig else ""))),

@@ -62,7 +62,7 @@ def _facts(gpu: dict[str, Any]) -> GpuFacts:
         uuid=str(gpu["uuid"]),
         index=int(gpu["index"]),
         name=str(gpu["name"]),
-        memory_total=int(gpu["memory_total"]),
+        memory_total_bytes=int(gpu["memory_total"]),
         pci_bus_id=str(gpu.get("pci_bus_id") or ""),
         numa_node=gpu.get("numa_node"),
         nvlink_peers=tuple(gpu.get("nvlink_peers") or ()),
@@ -76,9 +76,9 @@ def _state(gpu: dict[str, Any]) -> GpuState:
     return GpuState(
         uuid=str(gpu["uuid"]),
         index=int(gpu["index"]),
-        memory_total=gpu.get("memory_total"),
-        memory_used=gpu.get("memory_used"),
-        memory_free=gpu.get("memory_free"),
-        memory_reserved=gpu.get("memory_reserved"),
+        memory_total_bytes=gpu.get("memory_total"),
+        memory_used_bytes=gpu.get("memory_used"),
+        memory_free_bytes=gpu.get("memory_free"),
+        memory_reserved_bytes=gpu.get("memory_reserved"),
         processes=None if processes is None else tuple((int(one["pid"]), one.get("used_memory")) for one in processes),
     )

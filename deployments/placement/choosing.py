@@ -116,7 +116,8 @@ def _fewest_stops(request: Request, nodes: Sequence[NodeView]) -> tuple[Holder, 
             enough = [
                 chosen
                 for chosen in combinations(holders, count)
-                if sum(gpu.holder is None or gpu.holder in chosen for gpu in gained) >= request.gpus
+                if sum(gpu.holder in chosen if gpu.holder else gpu.fits(request.memory_bytes) for gpu in gained)
+                >= request.gpus
             ]
             if enough:
                 best = enough[0]

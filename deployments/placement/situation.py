@@ -109,7 +109,7 @@ class Fleet:
             uuid=gpu.uuid,
             index=gpu.index,
             memory_bytes=gpu.memory_bytes,
-            free_bytes=measured.memory_free if measured and not measured.error else None,
+            free_bytes=measured.memory_free_bytes if measured and not measured.error else None,
             trouble=measured.error if measured else "",
             returned_bytes=sum(each.memory_bytes or 0 for each in own),
             island=island,

@@ -32,15 +32,15 @@ class IdleGpus:
                 GpuState(
                     uuid=uuid,
                     index=index,
-                    memory_total=MEMORY_BYTES,
-                    memory_used=0,
-                    memory_free=MEMORY_BYTES,
+                    memory_total_bytes=MEMORY_BYTES,
+                    memory_used_bytes=0,
+                    memory_free_bytes=MEMORY_BYTES,
                     processes=(),
                 )
                 for index, uuid in enumerate(uuids)
             ),
             facts=tuple(
-                GpuFacts(uuid=uuid, index=index, name="Idle", memory_total=MEMORY_BYTES)
+                GpuFacts(uuid=uuid, index=index, name="Idle", memory_total_bytes=MEMORY_BYTES)
                 for index, uuid in enumerate(uuids)
             ),
         )

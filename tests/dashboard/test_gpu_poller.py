@@ -61,7 +61,7 @@ def test_a_reading_says_what_each_gpu_holds_and_whose_it_is(node: Node) -> None:
     told = reading()
     assert (told.source, told.driver, told.reason) == ("nvml", "580.159.04", "")
     (one,) = told.gpus
-    assert (one.memory_total, one.memory_used, one.memory_free) == (
+    assert (one.memory_total_bytes, one.memory_used_bytes, one.memory_free_bytes) == (
         141 * GIB,
         61 * GIB,
         141 * GIB - 61 * GIB - GIB // 2,
@@ -203,7 +203,7 @@ def test_a_recording_is_played_again_and_again_and_marked(node: Node) -> None:
     for second in (0, 1, 2, 3, 4, 5, 6, 7):
         now[0] = float(second)
         poller.tick()
-        used.append(round((reading().gpus[1].memory_used or 0) / GIB))
+        used.append(round((reading().gpus[1].memory_used_bytes or 0) / GIB))
     assert used == [0, 21, 89, 131, 131, 0, 0, 21]
     assert (reading().source, reading().driver) == ("replay:h200x4.jsonl", "580.159.04")
     assert [row.replay for row in Gpu.objects.all()] == [True] * 4

@@ -52,7 +52,7 @@ def test_a_gpu_is_known_by_its_uuid_with_what_placement_needs() -> None:
             uuid="GPU-a",
             index=0,
             name="NVIDIA H200",
-            memory_total=141 * GIB,
+            memory_total_bytes=141 * GIB,
             pci_bus_id="00000000:01:00.0",
             numa_node=1,
             compute_capability="9.0",
@@ -62,8 +62,8 @@ def test_a_gpu_is_known_by_its_uuid_with_what_placement_needs() -> None:
 
 def test_used_memory_leaves_out_what_the_driver_reserves() -> None:
     (state,) = states(FakeNvml(FakeGpu(uuid="GPU-a", used=60 * GIB, reserved=GIB)))
-    assert (state.memory_total, state.memory_used, state.memory_free, state.memory_reserved) == (
-        141 * GIB,
+    assert state.memory_total_bytes == 141 * GIB
+    assert (state.memory_used_bytes, state.memory_free_bytes, state.memory_reserved_bytes) == (
         60 * GIB,
         80 * GIB,
         GIB,
@@ -73,7 +73,7 @@ def test_used_memory_leaves_out_what_the_driver_reserves() -> None:
 def test_a_driver_that_knows_only_version_1_is_asked_that() -> None:
     gpu = FakeGpu(uuid="GPU-a", used=60 * GIB, reserved=GIB, errors={"nvmlDeviceGetMemoryInfo_v2": NO_FUNCTION})
     (state,) = states(FakeNvml(gpu))
-    assert (state.memory_used, state.memory_reserved, state.error) == (61 * GIB, None, "")
+    assert (state.memory_used_bytes, state.memory_reserved_bytes, state.error) == (61 * GIB, None, "")
 
 
 def test_a_process_that_computes_and_draws_counts_once() -> None:
@@ -96,7 +96,7 @@ def test_nothing_is_zero_unless_the_driver_said_zero() -> None:
     fake = FakeNvml(gpu)
     library = Nvml(module=fake)
     library.inventory()
-    assert library.states()[0].memory_used == 0
+    assert library.states()[0].memory_used_bytes == 0
     gpu.errors["*"] = UNKNOWN
     assert library.states()[0] == GpuState(uuid="GPU-a", index=0, error="error 999", processes_error="error 999")
 
@@ -150,10 +150,10 @@ def test_a_gpu_that_is_lost_does_not_stop_the_others(code: int) -> None:
     library.inventory()
     one.errors["*"] = code
     lost, well = library.states()
-    assert lost.memory_used is None
+    assert lost.memory_used_bytes is None
     assert lost.processes is None
     assert f"error {code}" in lost.error
-    assert (well.uuid, well.error, well.memory_used) == ("GPU-b", "", 0)
+    assert (well.uuid, well.error, well.memory_used_bytes) == ("GPU-b", "", 0)
 
 
 def test_a_lost_gpu_keeps_its_uuid_when_gpus_are_looked_for_again() -> None:
@@ -192,7 +192,8 @@ def test_what_a_gpu_does_not_support_is_asked_again_after_an_hour() -> None:
     library.inventory()
     for _ in range(3):
         state = library.states()[0]
-        assert (state.processes, state.processes_error, state.error, state.memory_used) == (None, "error 3", "", 0)
+        assert (state.processes, state.processes_error) == (None, "error 3")
+        assert (state.error, state.memory_used_bytes) == ("", 0)
     assert gpu.asked.count("nvmlDeviceGetComputeRunningProcesses") == 1
     gpu.errors.clear()
     clock.now += ASK_AGAIN_S + 1

@@ -46,9 +46,9 @@ def measure(node: Node, processes: dict[int, Sequence[GpuProcess]] | None = None
             GpuReading(
                 uuid=gpu.uuid,
                 index=gpu.index,
-                memory_total=MEMORY_BYTES,
-                memory_used=used,
-                memory_free=MEMORY_BYTES - used,
+                memory_total_bytes=MEMORY_BYTES,
+                memory_used_bytes=used,
+                memory_free_bytes=MEMORY_BYTES - used,
                 processes=on_it,
             )
         )

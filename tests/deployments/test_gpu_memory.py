@@ -31,7 +31,7 @@ FREE, HELD, UNCONFIRMED = MemoryState.FREE, MemoryState.HELD, MemoryState.UNCONF
 
 
 def gpu(*processes: GpuProcess, uuid: str = "GPU-a", used: int = 0, error: str = "") -> GpuReading:
-    return GpuReading(uuid=uuid, index=0, memory_used=used, processes=processes, error=error)
+    return GpuReading(uuid=uuid, index=0, memory_used_bytes=used, processes=processes, error=error)
 
 
 def reading(*gpus: GpuReading, at: float | None = None) -> NodeReading:
@@ -44,7 +44,7 @@ def ours(memory_bytes: int | None = GIB, run_name: str = OURS) -> GpuProcess:
 
 FOREIGN = GpuProcess(pid=60, memory_bytes=30 * GIB)
 SILENT = GpuReading(uuid="GPU-a", index=0, error="GPU is lost", processes_error="GPU is lost")
-NOT_LISTED = GpuReading(uuid="GPU-a", index=0, memory_used=0, processes_error="Not Supported")
+NOT_LISTED = GpuReading(uuid="GPU-a", index=0, memory_used_bytes=0, processes_error="Not Supported")
 
 
 @pytest.mark.parametrize(
