@@ -66,6 +66,15 @@ _prepare_environment()
 _prepare_django()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to go on where pytest-xdist no longer keeps the tests of one installation in one process."""
+    if IS_XDIST_WORKER and config.getoption("loadgroup", default=False):
+        grouped = [item for item in items if item.get_closest_marker("xdist_group")]
+        if any("@" not in item.nodeid for item in grouped):
+            raise pytest.UsageError("This pytest-xdist does not know the groups of this pytest: see pyproject.toml.")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
     """Let each process of pytest-xdist come by its settings as this one did."""

@@ -16,6 +16,8 @@ from tests.docker_engine import docker_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.composed, pytest.mark.timeout(900), pytest.mark.xdist_group("composed")]
 CONFIG = "smollm2-135m-container"
+#: 46 s where nothing else runs.
+READY_WITHIN_S = 180
 SERVICES = {"web", "gateway", "worker", "agent", "redis", "postgres"}
 
 
@@ -23,7 +25,7 @@ SERVICES = {"web", "gateway", "worker", "agent", "redis", "postgres"}
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with composed_stack(tmp_path_factory.mktemp("composed")) as running:
         try:
-            within(60, lambda: ready(running))
+            within(READY_WITHIN_S, lambda: ready(running))
         except AssertionError:
             pytest.fail(running.compose("logs", "--tail", "20"), pytrace=False)
         yield running
@@ -131,7 +133,7 @@ def test_the_doctor_finds_nothing_that_failed(stack: Stack) -> None:
 
 def test_another_up_keeps_the_data(stack: Stack) -> None:
     stack.compose("up", "-d", "--no-build", "--force-recreate", timeout_s=180)
-    within(60, lambda: ready(stack))
+    within(READY_WITHIN_S, lambda: ready(stack))
     with httpx.Client(base_url=f"http://127.0.0.1:{stack.web}", follow_redirects=True, timeout=20) as browser:
         sign_in(browser)
 

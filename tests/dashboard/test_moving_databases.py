@@ -16,7 +16,7 @@ import pytest
 
 from dashboard.environment import BASE_DIR
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(400)]
 PASSWORD = "moving-moving"
 
 #: What people did: a role, a key, an edited config, runs with logs.
@@ -78,7 +78,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=180,
         )
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr

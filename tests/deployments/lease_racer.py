@@ -32,14 +32,21 @@ def prepare(rounds: int) -> None:
 
 
 def race() -> None:
+    from django.db.models.functions import Now
+
     from deployments.lifecycle.acting import act
     from deployments.lifecycle.claims import take_claim
     from deployments.lifecycle.decide import Place
-    from deployments.models import Deployment
+    from deployments.models import Deployment, Node
+    from tests.deployments.gpu_hosts import measure
 
     print("at the line", flush=True)
     for line in sys.stdin:
         deployment = Deployment.objects.select_related("node", "pinned_node").get(pk=int(line))
+        assert deployment.pinned_node is not None
+        # As an agent would: on a busy machine the first reading is old by now. Neither tells of the other's lease.
+        Node.objects.filter(pk=deployment.pinned_node.pk).update(heartbeat_at=Now())
+        measure(deployment.pinned_node)
         token = take_claim(deployment.pk)
         assert token is not None
         situation: object = None  # a placement looks for itself
