@@ -5,6 +5,7 @@ The README's table of settings is checked against :data:`DOCUMENTED` by a test.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 from environs import Env, EnvValidationError, ValidationError, validate
+
+from deployments.engine_certificates import certificates
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LEAST_PASSWORD = 8
@@ -37,8 +40,14 @@ DOCUMENTED = {
     "BERTH_NODE_ADDRESS": "This host's private address, at which other hosts reach its models (127.0.0.1).",
     "BERTH_MODELS_NETWORK": "Docker network on which models are reached by container name; for Berth in containers.",
     "BERTH_HOST_PATHS": "Folders of the host that configs may mount, separated by colons (none).",
-    "BERTH_GPU_SOURCE": "replay:FILE plays a recording of GPUs instead of asking the driver; nothing is put on those.",
+    "BERTH_GPU_SOURCE": (
+        "Where GPUs are read: nvml (the driver), none, or replay:h200x4 or replay:FILE, "
+        "a recording on which nothing is put (nvml)."
+    ),
+    "BERTH_USAGE_RAW_DAYS": "Days that single requests stay in the database, without their text; sums stay longer (7).",
     "DOCKER_HOST": "Address of the Docker engine (unix:///var/run/docker.sock).",
+    "DOCKER_TLS_VERIFY": "1: the engine at a tcp:// address is reached by TLS, and both sides prove who they are (no).",
+    "DOCKER_CERT_PATH": "Folder of ca.pem, cert.pem and key.pem for that (~/.docker).",
     "REDIS_URL": "Redis or Valkey to use; an embedded Valkey is started when unset.",
     "DATABASE_URL": "PostgreSQL or SQLite; berth.sqlite3 in the data folder when unset.",
     "HF_ENDPOINT": "Address of the model hub or of a mirror, given to model servers too (https://huggingface.co).",
@@ -81,6 +90,7 @@ class Environment:
     models_network: str
     host_paths: tuple[Path, ...]
     gpu_source: str
+    usage_raw_days: int
 
 
 def read_environment() -> Environment:
@@ -107,6 +117,7 @@ def read_environment() -> Environment:
     models_network = env.str("BERTH_MODELS_NETWORK", "")
     host_paths = env.str("BERTH_HOST_PATHS", "", validate=_absolute_paths)
     gpu_source = env.str("BERTH_GPU_SOURCE", "", validate=_gpu_source)
+    usage_raw_days = env.int("BERTH_USAGE_RAW_DAYS", 7, validate=validate.Range(0, 400))
     hub_url = env.str("HF_ENDPOINT", "", validate=_http_url)
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
     node_name = env.str("BERTH_NODE_NAME", "", validate=validate.Length(0, 100))
@@ -119,6 +130,7 @@ def read_environment() -> Environment:
     gateway_port = gateway_port or port + 1
     if gateway_port == port:
         raise SettingsError(f"BERTH_GATEWAY_PORT is {gateway_port}, which is BERTH_PORT too: choose another port.")
+    _require_certificates()
     browser_host = reachable_host(host)
     public_url = (public_url or f"http://{browser_host}:{port}").rstrip("/")
     gateway_url_given = bool(gateway_url)
@@ -147,6 +159,7 @@ def read_environment() -> Environment:
         models_network=models_network,
         host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
         gpu_source=gpu_source,
+        usage_raw_days=usage_raw_days,
         hub_url=hub_url.rstrip("/"),
         secrets={name: value for name, value in secrets.items() if value},
     )
@@ -197,9 +210,19 @@ def _password(value: str) -> None:
 
 def _address(value: str) -> None:
     try:
-        ip_address(value or "127.0.0.1")
+        address = ip_address(value or "127.0.0.1")
     except ValueError:
         raise ValidationError(f"{value!r} is not an IP address of this host; write one such as 10.0.0.5") from None
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_unspecified:
+        raise ValidationError(
+            f"{value!r} means every address of this host, so that models would be open to all of its networks; "
+            "write its private address, such as 10.0.0.5"
+        )
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise ValidationError(
+            f"{value!r} is no address of one host; write the private one of this host, such as 10.0.0.5"
+        )
 
 
 def _absolute_paths(value: str) -> None:
@@ -209,8 +232,8 @@ def _absolute_paths(value: str) -> None:
 
 
 def _gpu_source(value: str) -> None:
-    if value and (not value.startswith("replay:") or value == "replay:"):
-        raise ValidationError(f"{value!r} must be replay: and the path of a recording, or empty for the driver")
+    if value not in {"", "nvml", "none"} and (not value.startswith("replay:") or value == "replay:"):
+        raise ValidationError(f"{value!r} must be replay: and the path of a recording, none, or nvml for the driver")
 
 
 def _redis_url(value: str) -> None:
@@ -237,6 +260,15 @@ def _database_url(value: str) -> None:
         raise ValidationError("it is not a database URL; write postgres://user:password@host/name") from None
     if not engine.endswith(("sqlite3", "postgresql")):
         raise ValidationError(f"{engine!r} is not supported; use PostgreSQL or SQLite")
+
+
+def _require_certificates() -> None:
+    found = certificates(os.environ)
+    if found is not None and found.missing:
+        raise SettingsError(
+            f"DOCKER_TLS_VERIFY is set, and {found.folder} lacks {', '.join(found.missing)}: "
+            "put them there, or name their folder with DOCKER_CERT_PATH."
+        )
 
 
 def _sentences(error: EnvValidationError) -> str:

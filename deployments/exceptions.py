@@ -8,7 +8,7 @@ BerthError
 ├── ConflictError            somebody else changed it first
 ├── RuntimeFaultError        a runtime could not do what it was asked
 │   ├── RuntimeUnavailableError   transient: the engine or host does not answer
-│   └── LaunchError               permanent: this specification cannot be started
+│   └── LaunchError               it was not started; its code says whether trying again can help
 └── FetchError               weights or an image could not be fetched
     └── FetchCancelledError       nobody wants it any more
 
@@ -65,7 +65,7 @@ class RuntimeUnavailableError(RuntimeFaultError):
 
 
 class LaunchError(RuntimeFaultError):
-    """Permanent: this specification cannot be started as it is."""
+    """A run was not started; permanent when its code is among ``deployments.lifecycle.reasons.PERMANENT``."""
 
     code = "launch_refused"
 

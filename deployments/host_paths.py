@@ -8,23 +8,32 @@ from pathlib import Path, PurePosixPath
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from .exceptions import InvalidInputError
 
-def host_path_problem(path: str) -> str:
-    """Why ``path`` may not be mounted, as a sentence; empty when it may.
 
-    Symbolic links are followed as this process sees them, so that a link below an allowed folder leads nowhere else.
+def allowed_host_path(path: str) -> str:
+    """The folder that ``path`` names once symbolic links are followed, as this process sees them.
+
+    What is mounted must be this and not ``path``: a link below an allowed folder could lead elsewhere by the time
+    that the engine follows it. Raises InvalidInputError, with a sentence, for a folder that is not allowed.
     """
     allowed: tuple[Path, ...] = settings.BERTH_HOST_PATHS
     if not allowed:
-        return _("%(path)s is a folder of the host, and none may be mounted. Allow some with BERTH_HOST_PATHS.") % {
-            "path": path
-        }
+        message = _("%(path)s is a folder of the host, and none may be mounted. Allow some with BERTH_HOST_PATHS.")
+        raise InvalidInputError(message % {"path": path})
     if ".." in PurePosixPath(path).parts:
-        return _("%(path)s holds “..”.") % {"path": path}
-    real = Path(os.path.realpath(path))
-    if not any(real.is_relative_to(os.path.realpath(folder)) for folder in allowed):
-        return _("%(path)s is not below an allowed folder: %(allowed)s. See BERTH_HOST_PATHS.") % {
-            "path": path,
-            "allowed": ", ".join(map(str, allowed)),
-        }
+        raise InvalidInputError(_("%(path)s holds “..”.") % {"path": path})
+    real = os.path.realpath(path)
+    if not any(Path(real).is_relative_to(os.path.realpath(folder)) for folder in allowed):
+        message = _("%(path)s is not below an allowed folder: %(allowed)s. See BERTH_HOST_PATHS.")
+        raise InvalidInputError(message % {"path": path, "allowed": ", ".join(map(str, allowed))})
+    return real
+
+
+def host_path_problem(path: str) -> str:
+    """Why ``path`` may not be mounted, as a sentence; empty when it may."""
+    try:
+        allowed_host_path(path)
+    except InvalidInputError as error:
+        return str(error)
     return ""

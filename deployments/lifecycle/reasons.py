@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,11 @@ WORDS: dict[str, _Words] = {
     ),
     "leaving_routing": (_("The gateways are being told that it stops."), ""),
     "draining": (
-        _("%(count)s requests in flight, at most %(seconds)s s left."),
+        ngettext_lazy(
+            "%(count)s request in flight, at most %(seconds)s s left.",
+            "%(count)s requests in flight, at most %(seconds)s s left.",
+            "count",
+        ),
         _("Stop now cuts them off."),
     ),
     "paused": (
@@ -208,6 +213,10 @@ WORDS: dict[str, _Words] = {
         _("Use a named volume, or allow the folder with BERTH_HOST_PATHS, then start again."),
     ),
     "launch_refused": (_("It could not be launched: %(detail)s"), _("Correct the config, then start again.")),
+    "launch_failed": (
+        _("The container engine failed to launch it: %(detail)s"),
+        _("Look at the engine's log with journalctl -u docker; the start is tried again."),
+    ),
     "command_not_found": (
         _("The command was not found: %(detail)s"),
         _("Correct the command or the image of the config, then start again."),
@@ -321,4 +330,5 @@ def explain(code: str, params: Mapping[str, Any] | None = None) -> Explanation:
     if not code:
         return Explanation(sentence="")
     sentence, next_step = WORDS.get(code, (code, ""))
-    return Explanation(sentence=str(sentence) % _Blank(params or {}), next_step=str(next_step))
+    # A plural is chosen by ``count``, which must be a number.
+    return Explanation(sentence=str(sentence % _Blank({"count": 0, **(params or {})})), next_step=str(next_step))

@@ -130,8 +130,11 @@ def _probe(
     """Ask the server where it matters; the first ``ready`` takes a real request, later looks a cheap one.
 
     A server that is up without its model is not asked for more before that is there: see ``Situation.warming``.
+    One that is to stop is not asked at all: its answer changes nothing, and Stop would wait for a busy one.
     """
     if run.state is not RunState.RUNNING or run.paused or phase not in {Phase.LOADING, Phase.READY, Phase.UNHEALTHY}:
+        return None, None
+    if deployment.desired == Desired.STOPPED or deployment.generation != deployment.applied_generation:
         return None, None
     spec = deployment.serving_spec()
     engine = engine_named(spec.engine)

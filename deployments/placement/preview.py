@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from deployments.models import Config, Deployment, Node
@@ -45,12 +45,13 @@ class DrawnGpu:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnNode:
-    """A node with its GPUs by index; ``why`` when it is no candidate."""
+    """A node with its GPUs by index; ``why`` when it is no candidate, ``may_be_chosen`` when it is one by itself."""
 
     name: str
     gpus: Sequence[DrawnGpu]
     in_maintenance: bool
     why: Why | None = None
+    may_be_chosen: bool = True
 
     @property
     def is_real(self) -> bool:
@@ -63,12 +64,14 @@ class Preview:
     """The answer for one config's ``request``, and every node that has GPUs.
 
     While the config runs, nothing else is started of it: ``running`` is that run, and its GPUs are the chosen ones.
+    ``is_incomplete`` when GPUs were chosen and not as many as it needs: they are drawn, the answer leaves them out.
     """
 
     request: Request
     answer: Choice | Refusal
     nodes: Sequence[DrawnNode]
     running: Deployment | None = None
+    is_incomplete: bool = False
 
     @property
     def choice(self) -> Choice | None:
@@ -90,17 +93,23 @@ def preview_placement(
     config: Config,
     *,
     node: str = "",
-    gpu_uuids: Sequence[str] = (),
+    gpus: Collection[int] = (),
     running: Deployment | None = None,
     fleet: Fleet | None = None,
 ) -> Preview:
-    """Where a start of ``config`` would go as things are, or where it runs. Takes nothing."""
+    """Where a start of ``config`` would go as things are, or where it runs. Takes nothing.
+
+    ``node`` and the indexes ``gpus`` are what an operator would choose.
+    """
     seen = fleet or Fleet()
     spec = config.serving_spec()
-    request = request_of(spec, node=node, gpu_uuids=gpu_uuids)
     views = {view.name: view for view in seen.views(spec)}
+    picked = frozenset(gpu.uuid for gpu in views[node].gpus if gpu.index in gpus) if node in views else frozenset()
+    is_incomplete = bool(picked) and len(picked) != spec.gpus
+    request = request_of(spec, node=node, gpu_uuids=() if is_incomplete else sorted(picked))
+    by_itself = request_of(spec)
     answer = choose(request, list(views.values()))
-    chosen = _marked(answer, running)
+    chosen = (node, picked) if is_incomplete and not running else _marked(answer, running)
     drawn = [
         DrawnNode(
             name=each.name,
@@ -114,10 +123,17 @@ def preview_placement(
             ],
             in_maintenance=each.maintenance_since is not None,
             why=None if running else why_not_node(request, views[each.name]),
+            may_be_chosen=why_not_node(by_itself, views[each.name]) is None,
         )
         for each in seen.nodes
     ]
-    return Preview(request=request, answer=answer, nodes=[each for each in drawn if each.gpus], running=running)
+    return Preview(
+        request=request,
+        answer=answer,
+        nodes=[each for each in drawn if each.gpus],
+        running=running,
+        is_incomplete=is_incomplete,
+    )
 
 
 def _marked(answer: Choice | Refusal, running: Deployment | None) -> tuple[str, frozenset[str]]:

@@ -108,6 +108,7 @@ class Fleet:
         return GpuView(
             uuid=gpu.uuid,
             index=gpu.index,
+            name=gpu.name,
             memory_bytes=gpu.memory_bytes,
             free_bytes=measured.memory_free_bytes if measured and not measured.error else None,
             trouble=measured.error if measured else "",

@@ -31,6 +31,7 @@ class GpuView:
     index: int
     memory_bytes: int
     free_bytes: int | None
+    name: str = ""
     returned_bytes: int = 0
     island: str = ""
     trouble: str = ""

@@ -69,13 +69,18 @@ def outcome_of(attempt: Attempt) -> str:
     if attempt.cause in SHORT:
         return str(SHORT[attempt.cause])
     if attempt.cause in {"exited", "exited_at_once"} or not attempt.cause:
-        if attempt.exit_code is None:
-            return _("ended")
-        if attempt.exit_code < 0:
-            return _("killed by signal %(number)s") % {"number": -attempt.exit_code}
-        return _("exit code %(number)s") % {"number": attempt.exit_code}
+        return exit_words(attempt) or _("ended")
     sentence = re.split("[:：]", explain(attempt.cause, attempt.cause_params).sentence)[0].rstrip(".。")
     return sentence if len(sentence) <= MOST_CHARACTERS else f"{sentence[: MOST_CHARACTERS - 1]}…"
+
+
+def exit_words(attempt: Attempt) -> str:
+    """The exit code or signal of an attempt; empty when there is none."""
+    if attempt.exit_code is None:
+        return ""
+    if attempt.exit_code < 0:
+        return _("killed by signal %(number)s") % {"number": -attempt.exit_code}
+    return _("exit code %(number)s") % {"number": attempt.exit_code}
 
 
 def empty_log_words(attempt: Attempt | None) -> str:

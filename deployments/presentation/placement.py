@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from deployments.gpu_readings import GpuProcess
+from deployments.gpu_readings import GpuProcess, NodeReading
 from deployments.lifecycle.reasons import Explanation, explain
+from deployments.models import Node
 from deployments.placement.fits import Fits, FitsKind
 from deployments.placement.views import GIB, GpuView, Obstacle, Refusal, Request, Why
 
@@ -33,6 +35,19 @@ def holder_words(process: GpuProcess) -> str:
     parts = [f"pid {process.pid}", process.command, f"({process.user})" if process.user else ""]
     parts.append("" if process.memory_bytes is None else gib(process.memory_bytes))
     return " ".join(part for part in parts if part)
+
+
+def node_words(node: Node, reading: NodeReading | None, gpus: Sequence[GpuView]) -> list[str]:
+    """``docker 27.1.1``, ``process``, ``driver 580.159``, ``4 × H200``; what is not known is left out."""
+    versions = node.facts.get("versions", {})
+    has = [f"{name} {versions.get(name, '')}".rstrip() for name in node.runtimes]
+    if reading and reading.driver:
+        has.append(_("driver %(version)s") % {"version": reading.driver})
+    kinds = Counter(gpu.name.removeprefix("NVIDIA ") for gpu in gpus)
+    has += [f"{count} × {kind}" for kind, count in kinds.items() if kind]
+    if reading and reading.source.startswith("replay:"):
+        has.append(reading.source)
+    return has
 
 
 def refusal_words(refusal: Refusal, request: Request) -> Explanation:

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from deployments.progress import Progress
+from deployments.progress import EXTRACT, LAYERS, Progress
 
 HUES = 12
 
@@ -75,7 +76,21 @@ def amount_words(progress: Progress) -> str:
     return " · ".join(parts)
 
 
+def doing_words(progress: Progress) -> str:
+    """What is being done: ``2 of 3 layers``, ``unpacking``, or the step's own name; empty when it has none."""
+    if progress.layers is not None:
+        return layer_words(progress.layers_done or 0, progress.layers)
+    return _("unpacking") if progress.step == EXTRACT else progress.step
+
+
+def layer_words(done: int, total: int) -> str:
+    """``2 of 3 layers``."""
+    return ngettext("{done} of {total} layer", "{done} of {total} layers", total).format(done=done, total=total)
+
+
 def _done(progress: Progress) -> str:
+    if progress.unit == LAYERS and progress.total:
+        return layer_words(int(progress.done or 0), int(progress.total))
     done = _amount(progress.done or 0, progress.unit)
     if not progress.total:
         return done

@@ -99,6 +99,10 @@ class Runtime(Protocol):
         """Whether it can run anything on this host now. Never raises; may ask the engine."""
         ...
 
+    def version(self) -> str:
+        """Of the engine behind it, such as ``27.1.1``; empty where there is none."""
+        ...
+
     def has_image(self, image: str) -> bool:
         """Whether ``image`` is complete and verified on this node. Cheap."""
         ...

@@ -59,6 +59,10 @@ class ProcessRuntime:
         """
         return sys.platform == "linux" and not settings.BERTH_MODELS_NETWORK
 
+    def version(self) -> str:
+        """None: there is no engine."""
+        return ""
+
     def has_image(self, image: str) -> bool:
         """Whether the bundle is unpacked and whole; see the Protocol."""
         return self._bundles.has(image)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -19,8 +19,8 @@ from deployments.config_values import ConfigValues, field_label
 from deployments.engines import engine_named, engine_names
 from deployments.exceptions import ConflictError, InvalidInputError
 from deployments.forms import ConfigForm, capitalised
-from deployments.models import Config
-from deployments.placement.preview import preview_placement
+from deployments.models import Config, Deployment
+from deployments.placement.preview import Preview, preview_placement
 from deployments.presentation.editing import editing_actions
 from deployments.preview import preview_run
 from deployments.revisions import diff_values
@@ -53,10 +53,13 @@ class SeeOther(HttpResponseRedirect):
 @require_safe
 @for_viewers
 def config_page(request: PageRequest, name: str) -> HttpResponse:
-    """What would run and where, what ran, and every revision; htmx gets state and runs, or ``?part=placement``."""
+    """What would run and where, what ran, and every revision; htmx gets state and runs, or ``?part=placement``.
+
+    ``node`` and ``gpu`` are what somebody is choosing for a start: the placement follows.
+    """
     config = find_any_config(name)
     if wants_fragment(request) and request.GET.get("part") == "placement":
-        placement = preview_placement(config, running=live_deployments().filter(config=config).first())
+        placement = _placement(request, config, live_deployments().filter(config=config).first())
         return render(request, "deployments/config_placement.html", {"config": config, "placement": placement})
     runs = config_runs(config)
     state = {"config": config, "state": runs}
@@ -68,11 +71,18 @@ def config_page(request: PageRequest, name: str) -> HttpResponse:
         "preview": preview_run(config.serving_spec(), secrets=_set_secrets()),
         "warnings": [_with_label(warning) for warning in agreement_warnings(values)],
         "memory": config_memory(config),
-        "placement": preview_placement(config, running=next(iter(runs.live), None)),
+        "placement": _placement(request, config, next(iter(runs.live), None)),
         "revisions": config_revisions(config),
         "editing": editing_actions(config, Actor.person(request.user)),
     }
     return render(request, "deployments/config.html", context)
+
+
+def _placement(request: PageRequest, config: Config, running: Deployment | None) -> Preview:
+    """Where it would go, with the node and GPUs that somebody is choosing; a run that there is already has chosen."""
+    chosen = request.GET if running is None else QueryDict()
+    gpus = [int(text) for text in chosen.getlist("gpu") if text.isdecimal()]
+    return preview_placement(config, node=chosen.get("node", ""), gpus=gpus, running=running)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from deployments.gpu_memory import lift_quarantine, quarantine_sentence
 from deployments.models import Node
 from deployments.placement.preview import DrawnGpu, nodes_with_gpus
 from deployments.placement.situation import Fleet
+from deployments.presentation.placement import node_words
 from deployments.presentation.states import silent_since
 from deployments.services.nodes import set_maintenance
 
@@ -26,7 +27,7 @@ from .fragments import PageRequest, for_viewers, wants_fragment
 
 @dataclass(frozen=True, kw_only=True)
 class ShownNode:
-    """A node as the page shows it; ``reason`` says why it has no GPUs, ``source`` where readings come from.
+    """A node as the page shows it; ``has`` is what it has, in a few words, and ``reason`` says why it has no GPUs.
 
     ``quarantined`` are GPUs that nothing new is put on, each with the sentence why.
     """
@@ -36,8 +37,7 @@ class ShownNode:
     quarantined: list[tuple[DrawnGpu, str]]
     silent_since: object
     reason: str
-    source: str
-    driver: str
+    has: Sequence[str]
 
 
 @require_safe
@@ -56,8 +56,7 @@ def node_list(request: PageRequest) -> HttpResponse:
                 quarantined=_quarantined(gpus, fleet.quarantines(node)),
                 silent_since=silent_since(node, now),
                 reason=reading.reason if reading else "",
-                source=reading.source if reading else "",
-                driver=reading.driver if reading else "",
+                has=node_words(node, reading, [drawn.gpu for drawn in gpus]),
             )
         )
     template = "node_list.html" if wants_fragment(request) else "nodes.html"

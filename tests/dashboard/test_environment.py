@@ -41,9 +41,16 @@ def test_defaults_need_no_setting_at_all() -> None:
         ("DATABASE_URL", "berth.db", "DATABASE_URL is wrong"),
         ("BERTH_PUBLIC_URL", "berth.example", "must begin with http://"),
         ("BERTH_PUBLIC_URL", "https://host.example/berth", "a path is not supported"),
-        ("BERTH_GPU_SOURCE", "/tmp/trace.jsonl", "must be replay: and the path of a recording"),
-        ("BERTH_GPU_SOURCE", "replay:", "must be replay: and the path of a recording"),
+        ("BERTH_GPU_SOURCE", "/tmp/trace.jsonl", "must be replay: and the path of a recording, none, or nvml"),
+        ("BERTH_GPU_SOURCE", "replay:", "must be replay: and the path of a recording, none, or nvml"),
         ("BERTH_ADMIN_PASSWORD", "short", "a password has at least 8 characters"),
+        ("BERTH_NODE_ADDRESS", "gpu-01", "is not an IP address of this host; write one such as 10.0.0.5"),
+        ("BERTH_NODE_ADDRESS", "0.0.0.0", "open to all of its networks; write its private address"),  # noqa: S104
+        ("BERTH_NODE_ADDRESS", "::", "open to all of its networks; write its private address"),
+        ("BERTH_NODE_ADDRESS", "::ffff:0.0.0.0", "open to all of its networks; write its private address"),
+        ("BERTH_NODE_ADDRESS", "224.0.0.1", "is no address of one host; write the private one"),
+        ("BERTH_NODE_ADDRESS", "ff02::1", "is no address of one host; write the private one"),
+        ("BERTH_NODE_ADDRESS", "255.255.255.255", "is no address of one host; write the private one"),
     ],
 )
 def test_a_wrong_value_is_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
@@ -51,6 +58,12 @@ def test_a_wrong_value_is_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str,
     with pytest.raises(SettingsError) as caught:
         read_environment()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "10.0.0.5", "fd00::5"])
+def test_an_address_of_this_host_is_taken(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("BERTH_NODE_ADDRESS", address)
+    assert read_environment().node_address == address
 
 
 def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +78,19 @@ def test_one_port_cannot_be_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BERTH_GATEWAY_PORT", "8000")
     with pytest.raises(SettingsError, match="choose another port"):
         read_environment()
+
+
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    read_environment()  # the socket of this host needs none
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.5:2376")
+    with pytest.raises(SettingsError) as caught:
+        read_environment()
+    assert f"{tmp_path} lacks cert.pem, key.pem: put them there, or name their folder" in str(caught.value)
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "")
+    read_environment()
 
 
 def test_a_redis_that_up_started_is_found_by_other_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def add_gpus(node: Node, count: int = 2, *, replay: bool = False) -> list[Gpu]:
     return made
 
 
-def measure(node: Node, processes: dict[int, Sequence[GpuProcess]] | None = None) -> None:
+def measure(node: Node, processes: dict[int, Sequence[GpuProcess]] | None = None, *, driver: str = "") -> None:
     """Publish what each GPU holds now, by index; the others are free."""
     readings = []
     for gpu in Gpu.objects.filter(node=node).order_by("index"):
@@ -52,4 +52,4 @@ def measure(node: Node, processes: dict[int, Sequence[GpuProcess]] | None = None
                 processes=on_it,
             )
         )
-    publish_reading(NodeReading(node=node.name, at=time.time(), source="nvml", gpus=tuple(readings)))
+    publish_reading(NodeReading(node=node.name, at=time.time(), source="nvml", driver=driver, gpus=tuple(readings)))

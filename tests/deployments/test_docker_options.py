@@ -199,6 +199,20 @@ def test_a_link_out_of_an_allowed_folder_leads_nowhere(
     assert not engine.created
 
 
+def test_a_link_that_is_exchanged_after_the_check_changes_nothing(
+    engine: ListeningEngine, settings: Settings, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights-2026"
+    weights.mkdir()
+    link = tmp_path / "weights"
+    link.symlink_to(weights)
+    settings.BERTH_HOST_PATHS = (tmp_path,)
+    (mount,) = created(engine, replace(RUN, volumes=(f"{link}:/weights:ro",)))["HostConfig"]["Mounts"]
+    link.unlink()
+    link.symlink_to("/etc")
+    assert mount["Source"] == str(weights), "the folder that was checked, whatever the link says by now"
+
+
 def test_the_labels_say_whose_it_is(engine: ListeningEngine) -> None:
     labels = created(engine)["Labels"]
     assert labels == {INSTALLATION: "abc", "berth.deployment": "1", "berth.port": "8000"}

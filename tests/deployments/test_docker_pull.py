@@ -76,6 +76,7 @@ def test_a_pull_tells_bytes_rate_and_what_is_left(runtime: DockerRuntime, line: 
     assert {each.total for each in fetched if each.total} == {max(each.total or 0 for each in fetched)}
     assert sum(LAYERS_MIB) * MIB <= max(each.total or 0 for each in fetched) < 1.1 * sum(LAYERS_MIB) * MIB
     assert any(each.eta_s and each.rate for each in fetched)
+    assert {each.layers for each in fetched if each.total} == {len(LAYERS_MIB)}
     assert told[-1].done == told[-1].total == len(LAYERS_MIB)
 
     told.clear()

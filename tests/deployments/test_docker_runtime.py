@@ -234,6 +234,10 @@ def test_the_engine_away_is_unknown_and_its_return_finds_everything(tmp_path: Pa
         bench.close()
 
 
+def test_the_version_is_the_engines(tmp_path: Path, outside: docker.DockerClient) -> None:
+    assert DockerRuntime(Reach(), logs=tmp_path).version() == outside.version()["Version"]
+
+
 def test_a_missing_engine_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RuntimeUnavailableError, match="There is no container engine at"):

@@ -89,6 +89,14 @@ def test_the_page_asks_a_fixed_number_of_queries(
         operator.get(reverse("deployments:nodes"))
 
 
+def test_a_node_says_what_it_has(operator: Client, node: Node) -> None:
+    Node.objects.update(facts={"versions": {"docker": "27.1.1"}})
+    measure(node, driver="580.159")
+    assert "docker 27.1.1 · process · driver 580.159 · 2 × H200</p>" in text(operator, reverse("deployments:nodes"))
+    Node.objects.create(name="bare", runtimes=["process"], heartbeat_at=Now())
+    assert '<p class="quiet">process</p>' in text(operator, reverse("deployments:nodes"))
+
+
 def test_without_nodes_it_says_what_to_do(operator: Client) -> None:
     assert "No node has reported yet." in text(operator, reverse("deployments:nodes"))
 
@@ -265,6 +273,43 @@ def test_the_placement_refreshes_alone_in_a_fixed_number_of_queries(
     with django_assert_num_queries(15):
         part = text(operator, address, fragment=True)
     assert "it has fewer than 2 GPUs" in part
+
+
+def test_the_placement_follows_what_is_being_chosen(
+    operator: Client, node: Node, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    make_config("one", runtime="docker", gpus=1, memory_gib=10)
+    add_gpus(Node.objects.create(name="gpu-02", runtimes=["docker"], heartbeat_at=Now()), 2)
+    address = reverse("deployments:config", args=["one"]) + "?part=placement"
+    assert "A start now would go to <strong>gpu-01</strong>, GPU 0." in text(operator, address, fragment=True)
+    with django_assert_num_queries(15):
+        part = text(operator, f"{address}&node=gpu-02&gpu=1", fragment=True)
+    assert "A start now would go to <strong>gpu-02</strong>, GPU 1." in part
+    assert "Leave it to Berth" in part
+    assert part.count("Start there") == 2, "the other node may be chosen still"
+    asked = 'hx-get="/catalogue/one/?part=placement&amp;node=gpu-02&amp;gpu=1" hx-trigger="every 5s'
+    assert asked in part, "what comes by itself keeps to the choice"
+    assert "gpu-02</strong>, GPU 0." in text(operator, f"{address}&node=gpu-02", fragment=True)
+    assert "gpu-02</strong>, GPU 1." in text(operator, f"{address}&node=gpu-02&gpu=1".replace("part=placement&", ""))
+
+
+def test_a_choice_that_is_not_free_says_so_before_the_start(operator: Client, node: Node) -> None:
+    hold(node)
+    make_config("one", runtime="docker", gpus=1, memory_gib=40)
+    address = reverse("deployments:config", args=["one"]) + "?part=placement&node=gpu-01"
+    assert "Not now: the GPUs that were chosen are not free." in text(operator, f"{address}&gpu=0", fragment=True)
+    assert "gpu-01</strong>, GPU 1." in text(operator, f"{address}&gpu=1", fragment=True)
+
+
+def test_a_choice_of_too_few_says_how_many_it_needs(operator: Client, node: Node, config: Config) -> None:
+    address = reverse("deployments:config", args=[config.name]) + "?part=placement&node=gpu-01"
+    part = text(operator, f"{address}&gpu=1", fragment=True)
+    assert "Chosen on <strong>gpu-01</strong>: GPU 1. It needs 2." in part
+    assert "A start now" not in part
+    assert "gpu-01</strong>, GPU 0, 1." in text(operator, f"{address}&gpu=1&gpu=0", fragment=True)
+    assert "gpu-01</strong>, GPU 0, 1." in text(operator, f"{address}&gpu=nonsense&gpu=77", fragment=True)
+    nowhere = text(operator, address.replace("gpu-01", "elsewhere"), fragment=True)
+    assert "There is no node called elsewhere." in nowhere
 
 
 def test_a_config_that_runs_shows_where_and_offers_no_second_start(operator: Client, node: Node) -> None:

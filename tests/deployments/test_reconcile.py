@@ -364,10 +364,11 @@ def test_a_refused_launch_keeps_the_refusal(host: Host) -> None:
     assert row.ended_at is not None
 
 
-def test_a_refusal_that_may_pass_is_tried_again(host: Host) -> None:
-    host.runtime.fail("start", LaunchError("No port is free.", code="no_free_port"))
+@pytest.mark.parametrize("code", ["no_free_port", "launch_failed"])
+def test_a_refusal_that_may_pass_is_tried_again(host: Host, code: str) -> None:
+    host.runtime.fail("start", LaunchError("It hiccups.", code=code))
     deployment = host.go_on(host.start())
-    assert (deployment.phase, deployment.reason) == (Phase.BACKOFF, "no_free_port")
+    assert (deployment.phase, deployment.reason) == (Phase.BACKOFF, code)
     assert list(host.runtime.owned()) == [], "what was created is removed"
 
 

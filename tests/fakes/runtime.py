@@ -117,6 +117,10 @@ class FakeRuntime:
     def is_offered(self) -> bool:
         return not self.silent
 
+    def version(self) -> str:
+        self._answer("version")
+        return "27.1.1"
+
     def has_image(self, image: str) -> bool:
         self._answer("has_image")
         return image in self.images

@@ -81,8 +81,8 @@ class Command(BerthCommand):
 
     def _preview(self, options: dict[str, Any]) -> None:
         config = find_config(options["config"])
-        pins = pinned_columns(config, Pins(node=options["node"], gpus=options["gpus"]))
-        preview = preview_placement(config, node=options["node"], gpu_uuids=pins.get("pinned_gpus", ()))
+        pinned_columns(config, Pins(node=options["node"], gpus=options["gpus"]))  # refuses what a start would refuse
+        preview = preview_placement(config, node=options["node"], gpus=options["gpus"])
         choice, refusal = preview.choice, preview.refusal
         lines = obstacle_lines(refusal.obstacles, preview.request) if refusal else []
         if options["json"]:

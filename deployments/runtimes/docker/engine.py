@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import docker
 from django.utils.translation import gettext as _
 from docker.errors import APIError, DockerException
+from docker.utils import kwargs_from_env
 from requests.exceptions import ReadTimeout, RequestException
 
+from deployments.engine_certificates import certificates
 from deployments.exceptions import LaunchError, RuntimeUnavailableError
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
@@ -40,6 +42,14 @@ REFUSALS = (
 )
 
 
+class _Client(docker.APIClient):
+    """Keeps to its own certificates: requests would take REQUESTS_CA_BUNDLE in their place (psf/requests#3829)."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        own = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, own, cert)
+
+
 def host() -> str:
     """The engine's address: DOCKER_HOST, else its usual socket."""
     return os.environ.get("DOCKER_HOST") or DEFAULT_HOST
@@ -47,13 +57,19 @@ def host() -> str:
 
 @cache
 def _client(address: str) -> docker.APIClient:
-    return docker.APIClient(base_url=address, version="auto", timeout=ANSWER_S)
+    return _new_client(address)
+
+
+def _new_client(address: str) -> docker.APIClient:
+    tls = kwargs_from_env()["tls"] if certificates(os.environ) else False
+    return _Client(base_url=address, version="auto", timeout=ANSWER_S, tls=tls)
 
 
 def connect() -> docker.APIClient:
     """This process's client; thread-safe. Raises RuntimeUnavailableError at its first use without an engine."""
     address = host()
     _require_socket(address)
+    _require_certificates()
     try:
         return _client(address)
     except (DockerException, RequestException) as error:
@@ -64,8 +80,9 @@ def new_connection() -> docker.APIClient:
     """A client of the caller's own, to close when it is done: for streams. Raises RuntimeUnavailableError."""
     address = host()
     _require_socket(address)
+    _require_certificates()
     try:
-        return docker.APIClient(base_url=address, version="auto", timeout=ANSWER_S)
+        return _new_client(address)
     except (DockerException, RequestException) as error:
         raise silent(error) from error
 
@@ -103,6 +120,13 @@ def ping(client: docker.APIClient) -> None:
     _late.discard(address)
 
 
+def server_version(client: docker.APIClient) -> str:
+    """Such as ``27.1.1``. Within PING_S, for heartbeats wait for it; to be asked within :func:`answers`."""
+    answer = client.get(f"{client.base_url}/version", timeout=PING_S)
+    answer.raise_for_status()
+    return str(answer.json()["Version"])
+
+
 def silent(error: Exception) -> RuntimeUnavailableError:
     """The engine does not answer, in a sentence."""
     said = str(error)[:300]
@@ -112,10 +136,14 @@ def silent(error: Exception) -> RuntimeUnavailableError:
 
 
 def refuse(error: APIError) -> NoReturn:
-    """Raise what a refused launch means: LaunchError with its reason code."""
+    """Raise what a refused launch means: LaunchError with its reason code.
+
+    What is not known is the config's fault when the engine says so (4xx), and else the engine's, which may get over it.
+    """
     said = (error.explanation or str(error)).strip()[:500]
     lowered = said.lower()
-    code = next((code for sign, code in REFUSALS if sign in lowered), "launch_refused")
+    unknown = "launch_failed" if error.is_server_error() else "launch_refused"
+    code = next((code for sign, code in REFUSALS if sign in lowered), unknown)
     raise LaunchError(said, code=code, detail=said, last_line=said) from error
 
 
@@ -128,3 +156,12 @@ def _require_socket(address: str) -> None:
         raise RuntimeUnavailableError(
             _("There is no container engine at %(path)s.") % {"path": path}, code="engine_silent", detail=str(path)
         )
+
+
+def _require_certificates() -> None:
+    """Say which are not there any more: requests raises OSError for those, which may mean anything."""
+    found = certificates(os.environ)
+    if found is not None and found.missing:
+        message = _("DOCKER_TLS_VERIFY is set, and %(folder)s lacks %(files)s.")
+        told = message % {"folder": found.folder, "files": ", ".join(found.missing)}
+        raise RuntimeUnavailableError(told, code="engine_silent", detail=told)

@@ -7,8 +7,8 @@ from typing import Any
 
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 
-from deployments.exceptions import LaunchError
-from deployments.host_paths import host_path_problem
+from deployments.exceptions import InvalidInputError, LaunchError
+from deployments.host_paths import allowed_host_path
 from deployments.runtimes.base import RunSpec
 from deployments.volumes import Volume
 
@@ -92,6 +92,8 @@ def mount(volume: Volume) -> Mount:
     """A named volume, or a folder of the host below an allowed one. Raises LaunchError for another folder."""
     if not volume.is_host_path:
         return Mount(target=volume.target, source=volume.source, type="volume", read_only=volume.read_only)
-    if problem := host_path_problem(volume.source):
-        raise LaunchError(problem, code="host_path_refused", detail=problem)
-    return Mount(target=volume.target, source=volume.source, type="bind", read_only=volume.read_only)
+    try:
+        source = allowed_host_path(volume.source)
+    except InvalidInputError as error:
+        raise LaunchError(str(error), code="host_path_refused", detail=str(error)) from error
+    return Mount(target=volume.target, source=source, type="bind", read_only=volume.read_only)

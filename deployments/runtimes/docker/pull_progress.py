@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployments.progress import Progress
+from deployments.progress import EXTRACT, LAYERS, Progress
 
 #: The rate is a mean over this many seconds: layers come in bursts.
 WINDOW_S = 5.0
@@ -56,15 +56,16 @@ class PullProgress:
         known = bool(wanted) and all(layer.total or layer.status in HAVE for layer in wanted)
         done, total = self._done(), sum(layer.total for layer in wanted)
         if wanted and all(layer.status in HAVE for layer in wanted):
-            return Progress(step="extract", done=finished, total=len(wanted), unit="layers")
+            return Progress(step=EXTRACT, done=finished, total=len(wanted), unit=LAYERS)
         rate = self._rate()
         left = total - done
         return Progress(
-            step=f"layers {sum(layer.status in HAVE for layer in wanted)}/{len(wanted)}",
             done=done,
             total=total if known else None,
             rate=rate,
             eta_s=left / rate if known and rate else None,
+            layers_done=sum(layer.status in HAVE for layer in wanted) if wanted else None,
+            layers=len(wanted) or None,
         )
 
     def _done(self) -> int:

@@ -16,7 +16,7 @@ from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavai
 from deployments.runtimes.base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 
 from . import events, images, labels
-from .engine import answers, connect, new_connection, ping, refuse, silent
+from .engine import answers, connect, new_connection, ping, refuse, server_version, silent
 from .node_log import NodeLog
 from .observations import STATES, observation
 from .options import Reach, container_options, host_options
@@ -45,6 +45,11 @@ class DockerRuntime:
         except RuntimeUnavailableError:
             return False
         return True
+
+    def version(self) -> str:
+        """The engine's; see the Protocol."""
+        with answers() as client:
+            return server_version(client)
 
     def has_image(self, image: str) -> bool:
         """Whether the image is on this host; see the Protocol."""
