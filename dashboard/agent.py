@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -24,11 +26,13 @@ from deployments.redis_keys import agent_heartbeat
 from deployments.runtimes import offered_runtimes, runtime_named, runtime_names
 from deployments.runtimes.base import RunState
 
-from .agent_threads import ChangeListener, LogAnswers, LogFollowers
+from .agent_threads import ChangeListener, LoadWatchers, LogAnswers, LogFollowers
 
 logger = logging.getLogger(__name__)
 TICK_S = 0.25
 HEARTBEAT_EVERY_S = 2.0
+#: An engine is updated seldom, and while it is away nobody looks at its version.
+FIND_EVERY_S = 60.0
 REFRESH_EVERY_S = 1.0
 MOST_BACKOFF_S = 15.0
 #: Docker's events tell of a change at once; the list is for what they missed.
@@ -47,6 +51,7 @@ class Agent:
         self.node = node
         self.stopping = threading.Event()
         self.heartbeat_at = float("-inf")
+        self.found_at = float("-inf")
         self.refreshed_at = float("-inf")
         self.watched: list[Deployment] = []
         self.states: dict[str, RunState] = {}
@@ -54,6 +59,7 @@ class Agent:
         self.listed_at: dict[str, float] = {}
         self.silent: set[str] = set()
         self.followers = LogFollowers(ending=self.stopping)
+        self.loads = LoadWatchers(node, ending=self.stopping)
         self.shipper = LogShipper()
 
     def stop(self) -> None:
@@ -95,6 +101,7 @@ class Agent:
             self.refreshed_at = now
         self.list_runs(now)
         self.follow_logs()
+        self.loads.watch([it for it in self.watched if it.phase == Phase.LOADING])
         for deployment in self.watched:
             try:
                 self.look_at(deployment)
@@ -111,7 +118,11 @@ class Agent:
     def heartbeat(self) -> None:
         """Say in the database and in Redis that this node lives and what it can run."""
         runtimes = sorted(offered_runtimes())
-        Node.objects.update_or_create(name=self.node, defaults={"runtimes": runtimes, "heartbeat_at": Now()})
+        told: dict[str, Any] = {"runtimes": runtimes, "heartbeat_at": Now()}
+        if time.monotonic() - self.found_at >= FIND_EVERY_S:
+            self.found_at = time.monotonic()
+            told["facts"] = {"versions": _versions(runtimes)}
+        Node.objects.update_or_create(name=self.node, defaults=told)
         client().set(agent_heartbeat(self.node), json.dumps({"at": time.time(), "runtimes": runtimes}), ex=30)
 
     def refresh(self) -> None:
@@ -161,6 +172,15 @@ class Agent:
         ended = state in {RunState.EXITED, RunState.GONE} and before is RunState.RUNNING
         if ended or (before is None and state is RunState.EXITED and deployment.phase != Phase.STOPPING):
             hint_reconcile(deployment.pk, node=self.node)
+
+
+def _versions(runtimes: Iterable[str]) -> dict[str, str]:
+    """The versions of the engines behind the runtimes that have one and say it."""
+    found = {}
+    for name in runtimes:
+        with contextlib.suppress(BerthError):  # it fell silent after it was asked whether it is there
+            found[name] = runtime_named(name).version()
+    return {name: version for name, version in found.items() if version}
 
 
 def refuse_second_node(node: str) -> None:

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from dashboard import agent as agent_module
-from dashboard.agent import MOST_BACKOFF_S, TICK_S, Agent, SecondNodeError, refuse_second_node
+from dashboard.agent import FIND_EVERY_S, MOST_BACKOFF_S, TICK_S, Agent, SecondNodeError, refuse_second_node
 from deployments import log_shipping, logs
 from deployments.exceptions import RuntimeUnavailableError
 from deployments.lifecycle.phases import Phase
@@ -88,6 +88,26 @@ def test_a_heartbeat_is_in_the_database_and_in_redis(agent: Agent, redis_server:
     assert isinstance(beat, bytes)
     assert abs(json.loads(beat)["at"] - time.time()) < 5
     assert 0 < redis_server.ttl("berth:agent:gpu-01") <= 30
+
+
+def test_versions_of_the_engines_are_told_once_a_minute(
+    agent: Agent, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Node.objects.get().facts == {"versions": {"process": "27.1.1"}}
+    monkeypatch.setattr(FakeRuntime, "version", lambda self: "28.0.0")
+    agent.heartbeat()
+    assert Node.objects.get().facts == {"versions": {"process": "27.1.1"}}
+    agent.found_at -= FIND_EVERY_S
+    agent.heartbeat()
+    assert Node.objects.get().facts == {"versions": {"process": "28.0.0"}}
+
+    def fall_silent(self: FakeRuntime) -> str:
+        raise RuntimeUnavailableError("It has just been stopped.")
+
+    monkeypatch.setattr(FakeRuntime, "version", fall_silent)
+    agent.found_at -= FIND_EVERY_S
+    agent.heartbeat()
+    assert Node.objects.get().facts == {"versions": {}}
 
 
 def test_a_node_that_comes_back_is_the_same_node(agent: Agent) -> None:

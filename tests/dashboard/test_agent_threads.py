@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from dashboard import agent_threads
-from dashboard.agent_threads import ChangeListener, LogFollowers
+from dashboard.agent_threads import ChangeListener, LoadWatchers, LogFollowers
+from deployments.engines.base import ProbeResult
 from deployments.exceptions import RuntimeUnavailableError
+from deployments.lifecycle.phases import Phase
 from deployments.runtimes import use_runtime
+from deployments.runtimes.base import RunSpec
+from tests.deployments.editing import make_config, make_run
 from tests.deployments.hosts import until
 from tests.fakes.runtime import FakeRuntime
 
@@ -87,3 +92,35 @@ def test_a_follower_that_fails_tries_again(runtime: FakeRuntime, ending: threadi
     runtime.fail("follow", RuntimeUnavailableError("gone"), ZeroDivisionError("by zero"))
     LogFollowers(ending=ending).keep([("docker", "one")])
     until(lambda: runtime.calls.count(("follow", "one")) >= 3, "the third try")
+
+
+@pytest.mark.django_db
+def test_a_loading_server_that_answers_wakes_its_reconcile_at_once(
+    runtime: FakeRuntime, ending: threading.Event, hints: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = make_run(make_config("slow-loader", runtime="docker"), Phase.LOADING, attempt=1)
+    runtime.create(RunSpec(name=deployment.run_name, image="smollm2-135m", argv=()))
+    runtime.start(deployment.run_name)
+    asked: list[float] = []
+    answers = iter([False, False, False])
+    monkeypatch.setattr(agent_threads, "engine_named", lambda _name: ScriptedEngine(asked, answers))
+    LoadWatchers("gpu-01", ending=ending).watch([deployment])
+    until(lambda: bool(hints), "the hint")
+    assert hints == [(deployment.pk, "gpu-01")]
+    assert len(asked) == 4, "asked until it answered, and no more for a while"
+
+
+class ScriptedEngine:
+    """Answers once its script has come to the end."""
+
+    key_variable = ""
+
+    def __init__(self, asked: list[float], answers: Iterator[bool]) -> None:
+        self.asked = asked
+        self.answers = answers
+
+    def probe(self, endpoint: str, _spec: object, *, thorough: bool, key: str) -> ProbeResult:
+        assert endpoint
+        assert not thorough
+        self.asked.append(time.monotonic())
+        return ProbeResult(answering=next(self.answers, True))
