@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .redis import RedisError, client
-from .redis_keys import gpu_reading
+from .redis_keys import gpu_live, gpu_reading
 
 logger = logging.getLogger(__name__)
 KEPT_S = 60
+#: So many seconds a web process may lag behind and miss nothing.
+LIVE_READINGS = 30
 #: Older than this, a reading says nothing about now.
 FRESH_S = 10.0
 #: ``stale``: the driver has not answered; ``lost``: it fell off the bus; ``degraded``: it works and needs attention.
@@ -181,8 +183,13 @@ class NodeReading:
 
 
 def publish_reading(reading: NodeReading) -> None:
-    """Let everybody see it. Raises RedisError."""
-    client().set(gpu_reading(reading.node), reading.to_json(), ex=KEPT_S)
+    """Let everybody see it: by its key, and by the stream that web processes follow. Raises RedisError."""
+    text, stream = reading.to_json(), gpu_live(reading.node)
+    both = client().pipeline(transaction=False)
+    both.set(gpu_reading(reading.node), text, ex=KEPT_S)
+    both.xadd(stream, {"reading": text}, maxlen=LIVE_READINGS, approximate=False)
+    both.expire(stream, KEPT_S)
+    both.execute()
 
 
 def latest_readings(nodes: Iterable[str]) -> Mapping[str, NodeReading]:

@@ -8,6 +8,8 @@ from typing import Final
 SWEEP_HEARTBEAT: Final = "berth:sweep"
 #: Matches what :func:`agent_heartbeat` gives for every node.
 AGENT_HEARTBEATS: Final = "berth:agent:*"
+#: Matches what :func:`gpu_live` gives for every node.
+GPU_LIVE: Final = "berth:gpu-live:*"
 #: The routing table, JSON ``{"version": n, "routes": […]}``, and the channel that tells its new version.
 ROUTES: Final = "berth:routes"
 ROUTES_CHANGED: Final = "berth:routes:changed"
@@ -17,6 +19,9 @@ GATEWAY_STATES: Final = "berth:gateway:*"
 REACH_ASKED: Final = "berth:reach"
 #: The channel that tells gateways of a made or revoked key.
 KEYS_CHANGED: Final = "berth:keys:changed"
+
+#: The stream of what gateways served: batches that the worker adds to the roll-ups; see playground/services/usage.py.
+USAGE: Final = "berth:usage"
 
 
 def agent_heartbeat(node: str) -> str:
@@ -29,6 +34,11 @@ def gpu_reading(node: str) -> str:
     return f"berth:gpus:{node}"
 
 
+def gpu_live(node: str) -> str:
+    """The stream of the last readings of ``node``, each the JSON of :func:`gpu_reading` in its field ``reading``."""
+    return GPU_LIVE.replace("*", node)
+
+
 def gpu_owners(node: str) -> str:
     """Whose the processes on the GPUs of ``node`` are, JSON by pid and start; for a new agent."""
     return f"berth:gpu-owners:{node}"
@@ -37,6 +47,16 @@ def gpu_owners(node: str) -> str:
 def gpu_peak(run_name: str) -> str:
     """The most memory, in bytes, that a run was seen to hold over all its GPUs."""
     return f"berth:gpu-peak:{run_name}"
+
+
+def gpu_history(node: str, uuid: str, step_s: int) -> str:
+    """The stream of what a GPU did at one resolution: see :mod:`deployments.gpu_history`."""
+    return f"berth:gpu-history:{node}:{uuid}:{step_s}"
+
+
+def gpu_marks(node: str) -> str:
+    """The stream of what happened on the GPUs of ``node``: see :mod:`deployments.gpu_history.marks`."""
+    return f"berth:gpu-marks:{node}"
 
 
 def gateway_reached(deployment_id: int) -> str:
@@ -57,3 +77,8 @@ def log_questions(node: str) -> str:
 def log_answer(question: str) -> str:
     """The list that gets the answer to one question."""
     return f"berth:log-answer:{question}"
+
+
+def key_budget(key_id: int, name: str) -> str:
+    """What gateways have taken of one limit of a gateway key: a hash of ``window`` and ``used``."""
+    return f"berth:budget:{key_id}:{name}"

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from deployments.models import Gpu, Node
 
-from .nvml import GpuFacts
+from .facts import GpuFacts
 
 
 def write_gpus(node_name: str, facts: Iterable[GpuFacts], *, replay: bool) -> bool:

@@ -10,6 +10,8 @@ from deployments.gpu_readings import GpuReading
 from deployments.redis import client
 from deployments.redis_keys import gpu_peak
 
+from .rows import counted
+
 #: Longer than the close of an attempt can be late, renewed while the run holds memory.
 KEPT_S = 86_400
 RENEWED_EVERY_S = 600.0
@@ -18,7 +20,7 @@ RENEWED_EVERY_S = 600.0
 def held_by_runs(gpus: Iterable[GpuReading]) -> dict[str, int]:
     """Bytes by run over all GPUs; a run with a part that the driver does not tell is left out."""
     totals: dict[str, int | None] = {}
-    for gpu in gpus:
+    for gpu in counted(gpus):
         for process in gpu.processes or ():
             if process.run_name:
                 before = totals.get(process.run_name, 0)

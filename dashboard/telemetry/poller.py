@@ -7,23 +7,28 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from queue import SimpleQueue
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 
+from deployments.gpu_history import mark, record
 from deployments.gpu_memory import lift_returned
-from deployments.gpu_readings import GpuProcess, GpuReading, NodeReading, publish_reading
+from deployments.gpu_readings import GpuProcess, GpuReading, NodeReading, RunReading, publish_reading
 from deployments.lifecycle.phases import MAY_HOLD_A_RUN
 from deployments.models import Deployment
 from deployments.redis import RedisError
 from deployments.runtimes import runtime_named
 
 from .attribution import Attribution
+from .facts import GpuFacts
+from .host import Host
 from .inventory import write_gpus
 from .measuring import Measurer
-from .nvml import GpuFacts, GpuState
 from .peaks import Peaks
-from .source import REPLAY, GpuSource, Measurement, source_for
+from .rows import MEASURED, LimiterWindow, judged
+from .runs import Runs
+from .source import REPLAY, DriverSource, GpuSource, Measurement, source_for
 
 logger = logging.getLogger(__name__)
 EVERY_S = 1.0
@@ -41,9 +46,19 @@ class GpuPoller:
 
     def __init__(self, node: str, *, source: GpuSource | None = None, attribution: Attribution | None = None) -> None:
         self.node = node
-        self.measurer = Measurer(source or source_for(settings.BERTH_GPU_SOURCE))
+        source = source or source_for(settings.BERTH_GPU_SOURCE)
+        if isinstance(source, DriverSource):
+            source.library.on_xid = self.note_xid
+        self.measurer = Measurer(source)
         self.attribution = attribution or Attribution(node, lambda: members_of_runs(node))
         self.peaks = Peaks()
+        self.limiters = LimiterWindow()
+        self.runs = Runs(node)
+        self.known_runs: tuple[RunReading, ...] = ()
+        self.host = Host(settings.BERTH_DATA_DIR)
+        self.xids: SimpleQueue[tuple[str, int, float]] = SimpleQueue()
+        self.last_xids: dict[str, tuple[int, float]] = {}
+        self.unmarked_xids: list[tuple[str, int, float]] = []
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, name="gpu-poller", daemon=True)
         self.facts: tuple[GpuFacts, ...] = ()
@@ -87,10 +102,8 @@ class GpuPoller:
         """Measure once, tell Redis, and the database when it is time. Raises RedisError, DatabaseError."""
         measured = self.measurer.measure(PATIENCE_S)
         if measured is None:
-            # What was read before says nothing about now, so it is not repeated.
-            waited = f"The driver has not answered for {self.measurer.waiting_s:.0f} s."
             self._say("The driver hangs: readings are stale")
-            publish_reading(NodeReading(node=self.node, at=time.time(), source="nvml", reason=waited))
+            publish_reading(self._stale())
             return
         self._say(measured.reason)
         if measured.facts is not None:
@@ -99,21 +112,88 @@ class GpuPoller:
         publish_reading(reading)
         self.peaks.watch(reading.gpus)
         self._write(measured, reading)
+        record(reading)
+        self._mark_xids()
+
+    def note_xid(self, uuid: str, xid: int, at: float) -> None:
+        """An error event of a GPU; an empty UUID means that nobody knows which. Called in another thread."""
+        logger.warning("GPU %s: the driver reports Xid %d", uuid or "?", xid)
+        self.xids.put((uuid, xid, at))
 
     def _reading(self, measured: Measurement) -> NodeReading:
         replay = measured.source.startswith(REPLAY)
-        mig = {gpu.uuid for gpu in self.facts if gpu.mig}
         # A recording's pids are not those of this host, so nothing may be concluded from them.
-        pids = {pid for state in measured.states for pid, _size in state.processes or ()}
+        pids = {process.pid for state in measured.states for process in state.processes or ()}
         known = {} if replay else self.attribution.processes(pids)
+        self._hear_xids()
+        now = time.time()
+        gpus = tuple(self._gpu(state, known, now) for state in measured.states)
+        self.limiters.forget_others({gpu.uuid for gpu in gpus})
         return NodeReading(
             node=self.node,
-            at=time.time(),
+            at=now,
             source=measured.source,
             driver=measured.driver,
             reason=measured.reason,
-            gpus=tuple(_gpu_reading(state, known, mig=state.uuid in mig) for state in measured.states),
+            gpus=gpus,
+            runs=self._runs(gpus),
+            host=self.host.read(),
         )
+
+    def _gpu(self, state: GpuReading, known: Mapping[int, GpuProcess], now: float) -> GpuReading:
+        """One GPU with whose its processes are, its last error event, and its state."""
+        mig = any(gpu.uuid == state.uuid and gpu.mig for gpu in self.facts)
+        xid, xid_at = self.last_xids.get(state.uuid, (None, None))
+        found = replace(
+            state,
+            processes=None if state.processes is None else tuple(_whose(one, known) for one in state.processes),
+            limited_s=self.limiters.seconds(state),
+            xid=xid,
+            xid_at=xid_at,
+            error="; ".join(filter(None, (state.error, MIG_SENTENCE if mig else ""))),
+        )
+        return judged(found, now)
+
+    def _runs(self, gpus: tuple[GpuReading, ...]) -> tuple[RunReading, ...]:
+        """Without the database the GPUs are told all the same, with the runs as they were known."""
+        try:
+            self.known_runs = self.runs.read(gpus)
+        except DatabaseError as error:
+            logger.warning("Which runs the GPUs have is not known: %s", error)
+            close_old_connections()
+            self.known_runs = ()
+        return self.known_runs
+
+    def _stale(self) -> NodeReading:
+        """The GPUs that there were, without values: what was read before says nothing about now."""
+        waited = f"The driver has not answered for {self.measurer.waiting_s:.0f} s."
+        gpus = tuple(
+            GpuReading(
+                uuid=gpu.uuid,
+                index=gpu.index,
+                name=gpu.name,
+                state="stale",
+                memory_total_bytes=gpu.memory_total_bytes,
+                missing=dict.fromkeys(MEASURED, "timeout"),
+                error=waited,
+                processes_error=waited,
+            )
+            for gpu in self.facts
+        )
+        return NodeReading(node=self.node, at=time.time(), source="nvml", reason=waited, gpus=gpus)
+
+    def _hear_xids(self) -> None:
+        """Take what the listener heard; several of one GPU leave the last, and each gets its mark."""
+        while not self.xids.empty():
+            uuid, xid, at = self.xids.get_nowait()
+            self.last_xids[uuid] = (xid, at)
+            self.unmarked_xids.append((uuid, xid, at))
+
+    def _mark_xids(self) -> None:
+        while self.unmarked_xids:
+            uuid, xid, at = self.unmarked_xids[0]
+            mark(self.node, "xid", at=at, text=f"Xid {xid}", uuid=uuid)
+            self.unmarked_xids.pop(0)
 
     def _write(self, measured: Measurement, reading: NodeReading) -> None:
         """Rows each minute and when the GPUs are others; quarantines are looked at every few seconds."""
@@ -140,19 +220,8 @@ def members_of_runs(node: str) -> Mapping[str, frozenset[int]]:
     return {run.run_name: runtime_named(run.spec["runtime"]).members(run.run_name) for run in runs}
 
 
-def _gpu_reading(state: GpuState, known: Mapping[int, GpuProcess], *, mig: bool) -> GpuReading:
-    processes = None
-    if state.processes is not None:
-        processes = tuple(
-            replace(known.get(pid) or GpuProcess(pid=pid), memory_bytes=size) for pid, size in state.processes
-        )
-    return GpuReading(
-        uuid=state.uuid,
-        index=state.index,
-        memory_total_bytes=state.memory_total_bytes,
-        memory_used_bytes=state.memory_used_bytes,
-        memory_free_bytes=state.memory_free_bytes,
-        processes=processes,
-        processes_error=state.processes_error,
-        error="; ".join(filter(None, (state.error, MIG_SENTENCE if mig else ""))),
-    )
+def _whose(process: GpuProcess, known: Mapping[int, GpuProcess]) -> GpuProcess:
+    found = known.get(process.pid)
+    if found is None:
+        return process
+    return replace(found, memory_bytes=process.memory_bytes, utilization_percent=process.utilization_percent)

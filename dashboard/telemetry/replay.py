@@ -8,9 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .nvml import GpuFacts, GpuState
+from deployments.gpu_readings import GpuProcess, GpuReading
+
+from .facts import GpuFacts
+from .nvml_values import LIMITER_BITS, RECOVERY_ACTIONS
+from .rows import MEASURED
 
 MOST_BYTES = 50_000_000
+#: What a recording calls a field, and what one of its units is in the field's.
+FIELDS: dict[str, tuple[str, float]] = {
+    "memory_total_bytes": ("memory_total", 1),
+    "memory_used_bytes": ("memory_used", 1),
+    "memory_free_bytes": ("memory_free", 1),
+    "memory_reserved_bytes": ("memory_reserved", 1),
+    "utilization_gpu_percent": ("utilization_gpu", 1.0),
+    "utilization_memory_percent": ("utilization_memory", 1.0),
+    "sm_active_percent": ("sm_active", 1.0),
+    "tensor_active_percent": ("tensor_active", 1.0),
+    "dram_active_percent": ("dram_active", 1.0),
+    "temperature_gpu_celsius": ("temperature_gpu", 1.0),
+    "temperature_memory_celsius": ("temperature_memory", 1.0),
+    "power_watts": ("power_usage_mw", 0.001),
+    "power_limit_watts": ("power_limit_mw", 0.001),
+    "energy_joules": ("energy_mj", 0.001),
+    "clock_sm_mhz": ("clock_sm_mhz", 1),
+    "clock_sm_max_mhz": ("clock_sm_max_mhz", 1),
+    "clock_memory_mhz": ("clock_mem_mhz", 1),
+    "performance_state": ("performance_state", 1),
+    "fan_percent": ("fan_percent", 1.0),
+    "pcie_generation": ("pcie_gen", 1),
+    "pcie_width": ("pcie_width", 1),
+    "ecc_corrected": ("ecc_corrected", 1),
+    "ecc_uncorrected": ("ecc_uncorrected", 1),
+    "remapped_rows": ("remapped_rows", 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +49,7 @@ class Moment:
     """What all GPUs held ``at`` seconds after the recording began."""
 
     at: float
-    states: tuple[GpuState, ...]
+    states: tuple[GpuReading, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +102,27 @@ def _facts(gpu: dict[str, Any]) -> GpuFacts:
     )
 
 
-def _state(gpu: dict[str, Any]) -> GpuState:
+def _state(gpu: dict[str, Any]) -> GpuReading:
     processes = gpu.get("processes")
-    return GpuState(
+    values: dict[str, Any] = {}
+    for field, (name, unit) in FIELDS.items():
+        value = gpu.get(name)
+        if value is not None:
+            values[field] = value if unit == 1 else round(value * unit, 3)
+    bits = int(gpu.get("clocks_event_reasons") or 0)
+    return GpuReading(
         uuid=str(gpu["uuid"]),
         index=int(gpu["index"]),
-        memory_total_bytes=gpu.get("memory_total"),
-        memory_used_bytes=gpu.get("memory_used"),
-        memory_free_bytes=gpu.get("memory_free"),
-        memory_reserved_bytes=gpu.get("memory_reserved"),
-        processes=None if processes is None else tuple((int(one["pid"]), one.get("used_memory")) for one in processes),
+        name=str(gpu["name"]),
+        limiters=tuple(name for bit, name in LIMITER_BITS.items() if bits & bit),
+        recovery_action=RECOVERY_ACTIONS.get(int(gpu.get("recovery_action") or 0), ""),
+        processes=None
+        if processes is None
+        else tuple(
+            GpuProcess(pid=int(one["pid"]), memory_bytes=one.get("used_memory"), utilization_percent=one.get("sm"))
+            for one in processes
+        ),
+        # As the driver of the recorded host had it.
+        missing={name: "not_supported" for name in MEASURED if name not in values},
+        **values,
     )

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .nvml import DriverUnavailableError, GpuFacts, GpuState, Nvml
+from deployments.gpu_readings import GpuReading
+
+from .facts import DriverUnavailableError, GpuFacts
+from .nvml import Nvml
 from .replay import Recording
 
 FACTS_EVERY_S = 60.0
 LEAST_RETRY_S = 5.0
 MOST_RETRY_S = 60.0
 REPLAY = "replay:"
+#: Recordings that come with Berth, by the name that is their file's.
+RECORDINGS = Path(__file__).parent / "recordings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class Measurement:
     source: str = ""
     driver: str = ""
     reason: str = ""
-    states: tuple[GpuState, ...] = ()
+    states: tuple[GpuReading, ...] = ()
     facts: tuple[GpuFacts, ...] | None = None
 
 
@@ -103,12 +108,29 @@ class BrokenSource:
         return Measurement(reason=self.reason)
 
 
+@dataclass
+class NoSource:
+    """A host that is to be taken for one without GPUs: nothing is asked."""
+
+    def measure(self) -> Measurement:
+        """See the Protocol."""
+        return Measurement(reason="This node was told to use no GPUs (BERTH_GPU_SOURCE=none).")
+
+
 def source_for(setting: str) -> GpuSource:
-    """What BERTH_GPU_SOURCE names: ``replay:FILE``, or the driver when it is empty."""
+    """What BERTH_GPU_SOURCE names: ``replay:NAME`` or ``replay:FILE``, ``none``, or the driver: ``nvml`` or empty."""
+    if setting == "none":
+        return NoSource()
     if not setting.startswith(REPLAY):
         return DriverSource()
-    path = Path(setting.removeprefix(REPLAY))
+    path = recording_named(setting.removeprefix(REPLAY))
     try:
         return ReplaySource(recording=Recording.read(path), name=path.name)
     except (OSError, ValueError) as error:
         return BrokenSource(reason=f"The recording {path} cannot be played: {error}")
+
+
+def recording_named(name: str) -> Path:
+    """One that comes with Berth when it is named without folder and ending, else the file itself."""
+    own = RECORDINGS / f"{name}.jsonl"
+    return own if "/" not in name and own.is_file() else Path(name)

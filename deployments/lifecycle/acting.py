@@ -17,6 +17,7 @@ from deployments.exceptions import LaunchError
 from deployments.fetching import forget_failure, request_fetch
 from deployments.gpu_memory import memory_held, observed_peak, quarantine
 from deployments.live import publish_routes
+from deployments.memory_progress import memory_progress
 from deployments.models import Attempt, Deployment, Node
 from deployments.placement.leases import take_leases
 from deployments.placement.placing import place
@@ -292,6 +293,8 @@ def _progress(deployment: Deployment, situation: Situation) -> dict[str, Any]:
         return row.progress if row is not None else {}
     if situation.phase is Phase.LOADING:
         engine = engine_named(deployment.spec["engine"])
-        progress: Progress | None = engine.load_progress(logs.tail(deployment, lines=TAIL_LINES))
-        return progress.to_json() if progress is not None else {}
+        told: Progress | None = engine.load_progress(logs.tail(deployment, lines=TAIL_LINES))
+        if told is None or told.fraction is None:
+            told = memory_progress(deployment) or told
+        return told.to_json() if told is not None else {}
     return {}

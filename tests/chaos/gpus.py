@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from dashboard.telemetry import poller
-from dashboard.telemetry.nvml import GpuFacts, GpuState
+from dashboard.telemetry.facts import GpuFacts
 from dashboard.telemetry.source import GpuSource, Measurement
+from deployments.gpu_readings import GpuReading
 from deployments.lifecycle import acting
 from deployments.lifecycle.launching import run_spec
 from deployments.models import Deployment
@@ -29,7 +30,7 @@ class IdleGpus:
             source="nvml",
             driver="chaos",
             states=tuple(
-                GpuState(
+                GpuReading(
                     uuid=uuid,
                     index=index,
                     memory_total_bytes=MEMORY_BYTES,

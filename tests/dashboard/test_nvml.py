@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.telemetry.nvml import ASK_AGAIN_S, DriverUnavailableError, GpuFacts, GpuState, Nvml
+from dashboard.telemetry.facts import DriverUnavailableError, GpuFacts
+from dashboard.telemetry.nvml import Nvml
+from dashboard.telemetry.refusals import ASK_AGAIN_S
 from dashboard.telemetry.source import DriverSource
+from deployments.gpu_readings import GpuReading
 from tests.fakes.nvml import GIB, FakeGpu, FakeNvml, process
 
 LOST, UNKNOWN, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 15, 999, 3, 4, 6
@@ -35,10 +38,14 @@ def found(fake: FakeNvml, sysfs: Path = Path("/nowhere")) -> tuple[GpuFacts, ...
     return Nvml(module=fake, sysfs=sysfs).inventory().gpus
 
 
-def states(fake: FakeNvml) -> tuple[GpuState, ...]:
+def states(fake: FakeNvml) -> tuple[GpuReading, ...]:
     library = Nvml(module=fake)
     library.inventory()
     return library.states()
+
+
+def holding(state: GpuReading) -> tuple[tuple[int, int | None], ...] | None:
+    return None if state.processes is None else tuple((one.pid, one.memory_bytes) for one in state.processes)
 
 
 # What is read
@@ -78,17 +85,17 @@ def test_a_driver_that_knows_only_version_1_is_asked_that() -> None:
 
 def test_a_process_that_computes_and_draws_counts_once() -> None:
     gpu = FakeGpu(uuid="GPU-a", compute=[process(7, 5 * GIB)], graphics=[process(7, 5 * GIB), process(8, GIB)])
-    assert states(FakeNvml(gpu))[0].processes == ((7, 5 * GIB), (8, GIB))
+    assert holding(states(FakeNvml(gpu))[0]) == ((7, 5 * GIB), (8, GIB))
 
 
 def test_a_process_on_two_instances_of_a_gpu_holds_the_sum_of_both() -> None:
     gpu = FakeGpu(uuid="GPU-a", compute=[process(7, 5 * GIB, 1), process(7, GIB, 2)])
-    assert states(FakeNvml(gpu))[0].processes == ((7, 6 * GIB),)
+    assert holding(states(FakeNvml(gpu))[0]) == ((7, 6 * GIB),)
 
 
 def test_memory_that_the_driver_does_not_tell_is_none_and_never_a_part_of_a_sum() -> None:
     gpu = FakeGpu(uuid="GPU-a", compute=[process(7, None, 1), process(7, GIB, 2), process(8, None)])
-    assert states(FakeNvml(gpu))[0].processes == ((7, None), (8, None))
+    assert holding(states(FakeNvml(gpu))[0]) == ((7, None), (8, None))
 
 
 def test_nothing_is_zero_unless_the_driver_said_zero() -> None:
@@ -98,7 +105,10 @@ def test_nothing_is_zero_unless_the_driver_said_zero() -> None:
     library.inventory()
     assert library.states()[0].memory_used_bytes == 0
     gpu.errors["*"] = UNKNOWN
-    assert library.states()[0] == GpuState(uuid="GPU-a", index=0, error="error 999", processes_error="error 999")
+    (state,) = library.states()
+    assert (state.state, state.error, state.processes_error) == ("lost", "error 999", "error 999")
+    assert (state.memory_used_bytes, state.power_watts, state.processes) == (None, None, None)
+    assert set(state.missing.values()) == {"error"}
 
 
 @pytest.mark.parametrize(("text", "node"), [("1\n", 1), ("-1\n", None), ("", None), (None, None)])
@@ -203,7 +213,7 @@ def test_what_a_gpu_does_not_support_is_asked_again_after_an_hour() -> None:
 def test_a_card_without_graphics_processes_still_lists_those_that_compute() -> None:
     errors = {"nvmlDeviceGetGraphicsRunningProcesses": NOT_SUPPORTED}
     (state,) = states(FakeNvml(FakeGpu(uuid="GPU-a", compute=[process(7)], errors=errors)))
-    assert (state.processes, state.error) == (((7, GIB),), "")
+    assert (holding(state), state.error) == (((7, GIB),), "")
 
 
 # A failing driver

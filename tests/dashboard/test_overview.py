@@ -81,13 +81,13 @@ def test_silent_nodes_unhealthy_and_overlooked_runs_need_attention(viewer: Clien
 
 
 def test_the_query_count_is_constant(viewer: Client, django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         viewer.get("/")
     here = node()
     for number in range(8):
         config = make_config(f"config-{number}")
         make_run(config, Phase.FAILED if number % 2 else Phase.READY, node=here, ended_at=timezone.now())
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         viewer.get("/")
 
 
