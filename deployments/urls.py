@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from .urls_editor import urlpatterns as editor_urls
-from .views import catalogue, deployments, logs, nodes
+from .views import catalogue, deployments, gpu_series, gpus, logs, nodes
 
 app_name = "deployments"
 urlpatterns = [
@@ -18,6 +18,8 @@ urlpatterns = [
     path("deployments/<int:deployment_id>/stop/", deployments.stop, name="stop"),
     path("deployments/<int:deployment_id>/stop-now/", deployments.stop_at_once, name="stop_now"),
     path("deployments/<int:deployment_id>/replace/", deployments.replace, name="replace"),
+    path("gpus/", gpus.gpus, name="gpus"),
+    path("gpus/<str:name>/<str:uuid>/series/", gpu_series.gpu_series, name="gpu_series"),
     path("nodes/", nodes.node_list, name="nodes"),
     path("nodes/<str:name>/maintenance/", nodes.maintenance, name="maintenance"),
     path("nodes/<str:name>/lift/<str:uuid>/", nodes.lift, name="lift_quarantine"),

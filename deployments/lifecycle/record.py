@@ -14,6 +14,7 @@ from deployments.live import publish_change, publish_routes
 from deployments.models import Deployment, DeploymentEvent
 from deployments.placement.leases import release_leases
 
+from .marking import mark_move
 from .phases import ENDED, Phase, may_move
 from .replacing import follow_up
 
@@ -70,7 +71,12 @@ def move(
             reason=reason,
             reason_params=params,
         )
-        transaction.on_commit(lambda: _tell(deployment, routes_changed=bool({origin, phase} & ROUTED)))
+
+        def after() -> None:
+            _tell(deployment, routes_changed=bool({origin, phase} & ROUTED))
+            mark_move(deployment, origin, phase, at=now, reason=reason, params=params)
+
+        transaction.on_commit(after)
 
 
 def note(deployment: Deployment, *, token: str, **changes: Any) -> None:
