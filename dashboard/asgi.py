@@ -21,8 +21,9 @@ from channels.routing import URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
-from deployments.consumers import websocket_urlpatterns  # noqa: E402
+from deployments.gpu_hub import gpu_hub  # noqa: E402
 from deployments.live_hub import hub  # noqa: E402
+from deployments.websocket_urls import websocket_urlpatterns  # noqa: E402
 from playground.gateway.app import GatewayApplication  # noqa: E402
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class BerthApplication:
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await (_close(send) if self.is_gateway else self.sockets(scope, receive, send))
-        elif scope["path"].startswith(("/v1/", "/api/")):
+        elif scope["path"].startswith(("/v1/", "/api/", "/tgi/")):
             await self.gateway(scope, receive, send)
         elif self.is_gateway and scope["path"] != "/healthz":
             await _not_here(send)
@@ -76,8 +77,10 @@ class BerthApplication:
                 await self.gateway.startup()
                 if not self.is_gateway:
                     await hub.start()
+                    await gpu_hub.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await gpu_hub.stop()
                 await hub.stop()
                 await self.gateway.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})

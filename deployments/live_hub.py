@@ -12,6 +12,7 @@ import logging
 import time
 from typing import Any
 
+from .cancelling import end_task
 from .live import LIVE_CHANNEL
 from .redis import RedisError, async_client
 from .redis_keys import AGENT_HEARTBEATS, SWEEP_HEARTBEAT
@@ -69,10 +70,7 @@ class LiveHub:
     async def stop(self) -> None:
         """End the listener and let go of its connection."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     @contextlib.contextmanager
     def subscription(self) -> Any:

@@ -21,10 +21,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from deployments import consumers, live_hub
-from deployments.consumers import websocket_urlpatterns
 from deployments.lifecycle.phases import Phase
 from deployments.live import LIVE_CHANNEL
 from deployments.live_hub import RELOAD, LiveHub, Subscription, hub
+from deployments.websocket_urls import websocket_urlpatterns
 from tests.deployments.editing import make_config, make_run, person, signed_in
 from tests.fakes.websocket import FakeWebsocket
 
@@ -173,7 +173,7 @@ async def test_whoever_may_stay_stays(monkeypatch: pytest.MonkeyPatch, redis_ser
     await page.leave()
 
 
-@pytest.mark.parametrize("path", ["/ws/live/", "/ws/log/1/1/"])
+@pytest.mark.parametrize("path", ["/ws/live/", "/ws/log/1/1/", "/ws/gpus/"])
 @pytest.mark.parametrize("how", ["signs out", "is deactivated", "changes the password", "loses the role", "expires"])
 async def test_a_socket_does_not_outlive_the_right_to_it(
     monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis, path: str, how: str

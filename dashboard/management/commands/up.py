@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -36,6 +37,7 @@ from deployments.services.lifecycle import stop_deployment
 READY_WITHIN_S = 60.0
 REDIS_WITHIN_S = 10.0
 STOP_MODELS_WITHIN_S = 120.0
+OPEN_FILES = 65_536
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -49,6 +51,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for number in ENDING:
             signal.signal(number, _interrupt)
+        _allow_many_sockets()
         supervisor = Supervisor()
         with _only_one(), contextlib.ExitStack() as undo:
             _require_free_ports()
@@ -145,6 +148,13 @@ class Command(BaseCommand):
             time.sleep(0.2)
         for deployment in live_deployments():
             self.stderr.write(f"{deployment.config.name} did not stop within {STOP_MODELS_WITHIN_S:.0f} s.")
+
+
+def _allow_many_sockets() -> None:
+    """Each open page and each request is an open file, and the usual limit of 1,024 is soft. Children inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _interrupt(*_: object) -> None:
