@@ -20,6 +20,8 @@ FILES = {
     "vendor/highlight/highlight.min.js": "@highlightjs/cdn-assets/es/highlight.min.js",
     "vendor/highlight/github.min.css": "@highlightjs/cdn-assets/styles/github.min.css",
     "vendor/highlight/github-dark.min.css": "@highlightjs/cdn-assets/styles/github-dark.min.css",
+    "vendor/uplot/uPlot.esm.js": "uplot/dist/uPlot.esm.js",
+    "vendor/uplot/uPlot.min.css": "uplot/dist/uPlot.min.css",
     # The three name their source maps, and the manifest storage insists on them.
     "vendor/tabler/tabler.min.css.map": "@tabler/core/dist/css/tabler.min.css.map",
     "vendor/marked/marked.esm.js.map": "marked/lib/marked.esm.js.map",

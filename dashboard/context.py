@@ -73,9 +73,11 @@ def places(request: HttpRequest) -> list[Place]:
         ("dashboard:overview", _("Overview"), "layout-dashboard", ("dashboard:overview",)),
         ("deployments:catalogue", _("Catalogue"), "list-details", ("deployments:c", "deployments:model")),
         ("deployments:list", _("Deployments"), "stack-2", ("deployments:list", "deployments:detail")),
+        ("deployments:gpus", _("GPUs"), "cpu", ("deployments:gpu",)),
         ("deployments:nodes", _("Nodes"), "server", ("deployments:nodes", "dashboard:doctor")),
         ("playground:chat", _("Playground"), "message-2", ("playground:chat",)),
         ("playground:keys", _("Keys"), "key", ("playground:key",)),
+        ("playground:usage", _("Usage"), "chart-bar", ("playground:usage",)),
         ("dashboard:activity", _("Activity"), "history", ("dashboard:activity",)),
     ]
     found = [

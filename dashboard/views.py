@@ -6,6 +6,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from deployments.presentation.gpu_strings import gpu_strings
+from deployments.selectors_gpus import gpu_fleet
 from deployments.selectors_pages import AuditQuery, audit_actions, audit_actors, audit_rows, fleet
 from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 
@@ -15,7 +17,9 @@ from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 def overview(request: PageRequest) -> HttpResponse:
     """The fleet, what needs attention, what runs."""
     template = "overview_body.html" if wants_fragment(request) else "overview.html"
-    return render(request, f"dashboard/{template}", {"fleet": fleet()})
+    seen = fleet()
+    context = {"fleet": seen, "gpus": gpu_fleet(seen.nodes)}
+    return render(request, f"dashboard/{template}", {**context, "strings": gpu_strings()})
 
 
 @require_safe

@@ -27,7 +27,8 @@ MODULES = sorted(path for path in (ROOT / "static/js").rglob("*.js") if not path
 # What must be the same in the message and in its translation.
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|\{\w*\}|\$\{\w+\}|</?[a-z][^>]*>")
 # Names and units, the same in every language.
-UNTRANSLATED = {"Berth", "Docker", "GB", "GiB", "B", "curl", "Python", "CLI"}
+# Names, and units, which are the same in every language.
+UNTRANSLATED = {"Berth", "Docker", "GB", "GiB", "B", "curl", "Python", "CLI", "MIG", "MHz", "W", "C"}
 # Nobody reads these as words of a language.
 SILENT = {"script", "style", "code", "kbd"}
 # Included inside a tag, it holds attributes only.

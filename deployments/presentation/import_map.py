@@ -14,6 +14,7 @@ LIBRARIES = {
     "marked": "vendor/marked/marked.esm.js",
     "dompurify": "vendor/dompurify/purify.es.mjs",
     "highlight.js": "vendor/highlight/highlight.min.js",
+    "uplot": "vendor/uplot/uPlot.esm.js",
 }
 
 

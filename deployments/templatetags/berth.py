@@ -85,7 +85,7 @@ def progress_bar(data: dict[str, Any] | Progress | None) -> dict[str, Any]:
     progress = data if isinstance(data, Progress) else Progress.from_json(data or {})
     fraction = progress.fraction
     percent = None if fraction is None else int(100 * fraction)
-    return {"progress": progress, "percent": percent, "amount": words.amount_words(progress)}
+    return {"doing": words.doing_words(progress), "percent": percent, "amount": words.amount_words(progress)}
 
 
 @register.filter
@@ -281,6 +281,7 @@ def action_word(action: str) -> str:
         "model.save": _("edited the model"),
         "model.delete": _("removed the model"),
         "key.create": _("made the key"),
+        "key.edit": _("edited the key"),
         "key.revoke": _("revoked the key"),
         "person.create": _("added the person"),
         "person.save": _("edited the person"),

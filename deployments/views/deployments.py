@@ -12,9 +12,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from deployments.actors import Actor
 from deployments.models import Deployment
+from deployments.presentation.gpu_strings import gpu_strings
 from deployments.presentation.log_words import attempt_choices, empty_log_words, last_ended
 from deployments.presentation.snippets import snippets_for
 from deployments.selectors import live_deployments
+from deployments.selectors_gpus import run_gpus
 from deployments.selectors_pages import RunHistory, past_deployments
 from deployments.services.lifecycle import (
     Pins,
@@ -27,8 +29,9 @@ from deployments.services.lifecycle import (
 )
 
 from .fragments import PageRequest, answer_press, for_viewers, head_context, wants_fragment
+from .gpus import chosen_range
 
-TABS = ("log", "specification", "events")
+TABS = ("log", "gpus", "specification", "events")
 MOST_DIGITS = 15
 
 
@@ -51,13 +54,15 @@ def list_row(request: PageRequest, deployment_id: int) -> HttpResponse:
 @require_safe
 @for_viewers
 def detail(request: PageRequest, deployment_id: int) -> HttpResponse:
-    """One run. ``?part=`` is head, tab or asking: the parts that refresh by themselves."""
+    """One run. ``?part=`` is head, tab, gpus or asking: the parts that refresh by themselves."""
     deployment = find_deployment(deployment_id)
     part = request.GET.get("part") if wants_fragment(request) else None
     if part == "head":
         return render(request, "deployments/detail_head.html", head_context(deployment))
     if part == "asking":
         return render(request, "deployments/detail_asking.html", _asking_context(deployment))
+    if part == "gpus":
+        return render(request, "deployments/detail_gpus.html", _gpus_context(request, deployment))
     head = head_context(deployment)
     context = {**head, **_tab_context(request, deployment, head["history"]), **_asking_context(deployment)}
     return render(request, "deployments/detail_tab.html" if part == "tab" else "deployments/detail.html", context)
@@ -69,13 +74,25 @@ def _asking_context(deployment: Deployment) -> dict[str, Any]:
 
 
 def _tab_context(request: PageRequest, deployment: Deployment, history: RunHistory) -> dict[str, Any]:
-    tab = request.GET.get("tab", TABS[0])
+    asked = request.GET.get("tab", TABS[0])
+    tab = asked if asked in TABS else TABS[0]
     spec = deployment.serving_spec()
     return {
-        "tab": tab if tab in TABS else TABS[0],
+        **(_gpus_context(request, deployment) if tab == "gpus" else {}),
+        "strings": gpu_strings(),
+        "tab": tab,
         "spec": spec,
         "differs": spec.digest != deployment.config.serving_spec().digest,
         **_log_context(request, deployment, history),
+    }
+
+
+def _gpus_context(request: PageRequest, deployment: Deployment) -> dict[str, Any]:
+    return {
+        "deployment": deployment,
+        "spec": deployment.serving_spec(),
+        "own": run_gpus(deployment),
+        "range": chosen_range(request),
     }
 
 

@@ -1,0 +1,126 @@
+/* What all charts share: one cursor, one time axis, colours out of the style sheet, and the marks of what happened. */
+
+import uPlot from "uplot";
+
+import { now } from "berth/gpus/numbers";
+
+const SYNC = "berth-gpus";
+const HEIGHT = 132;
+export const RIGHT_AXIS = 36;
+const SIDE_BY_SIDE_REM = 56;
+const MARKS = { start: "▷", ready: "●", stop: "■", crash: "✕", xid: "⚡" };
+const language = document.documentElement.lang;
+const hour = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const second = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
+const minuteOfDay = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const DAY_S = 86_400;
+
+uPlot.sync(SYNC);
+
+/** A moment as the readout shows it: with the day where the range has several. */
+export function momentWords(at, range) {
+  return (range === "7d" ? minuteOfDay : second).format(at * 1000);
+}
+
+/** The colour that the style sheet gives to `className` here. */
+export function colourOf(chart, className) {
+  let probe = chart.querySelector(`:scope > .probe.${CSS.escape(className)}`);
+  if (!probe) {
+    probe = document.createElement("span");
+    probe.className = `probe ${className}`;
+    chart.append(probe);
+  }
+  return getComputedStyle(probe).color;
+}
+
+function timeAxis(chart) {
+  return {
+    stroke: () => colourOf(chart, "ink-quiet"),
+    font: "11px system-ui, sans-serif",
+    size: 22,
+    gap: 4,
+    space: 64,
+    grid: { stroke: () => colourOf(chart, "ink-line"), width: 1 },
+    ticks: { show: false },
+    incrs: [60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S],
+    values: (_plot, splits, _axis, _space, step) => splits.map((at) => (step >= DAY_S ? day : hour).format(at * 1000)),
+  };
+}
+
+/** An axis of values at the left (side 3) or right (side 1). */
+export function valueAxis(chart, { scale = "y", side = 3, size = 38, grid = true, splits, values } = {}) {
+  return {
+    scale,
+    side,
+    size,
+    gap: 4,
+    stroke: () => colourOf(chart, "ink-quiet"),
+    font: "11px system-ui, sans-serif",
+    grid: { show: grid, stroke: () => colourOf(chart, "ink-line"), width: 1 },
+    ticks: { show: false },
+    splits,
+    values,
+  };
+}
+
+function drawMarks(chart, plot, marks) {
+  const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colourOf(chart, "ink-mark");
+  ctx.lineWidth = ratio;
+  ctx.font = `${10 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = "center";
+  ctx.setLineDash([3 * ratio, 3 * ratio]);
+  for (const mark of marks) {
+    const x = Math.round(plot.valToPos(mark.at, "x", true));
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillText(MARKS[mark.kind] ?? "•", x, bbox.top - 2 * ratio);
+  }
+  ctx.restore();
+}
+
+/** Room at the right: below each other, charts with and without a right axis have one axis of time. */
+function roomAtRight(chart) {
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const isBelow = chart.closest(".charts").clientWidth <= SIDE_BY_SIDE_REM * rem;
+  return (plot) => 8 + (isBelow && !plot.axes.some((axis) => axis.side === 1) ? RIGHT_AXIS : 0);
+}
+
+/** Options that every chart has; `view` has `lengthS` and `marks`, `hear` is called with the time under the cursor or null. */
+export function baseOptions(chart, view, hear) {
+  const plot = chart.querySelector("[data-plot]");
+  return {
+    width: Math.max(200, plot.clientWidth),
+    height: HEIGHT,
+    padding: [14, roomAtRight(chart), 0, 0],
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 }, sync: { key: SYNC, scales: ["x", null], setSeries: false } },
+    scales: { x: { time: true, range: () => [now() - view.lengthS, now()] } },
+    axes: [timeAxis(chart)],
+    hooks: { draw: [(drawn) => drawMarks(chart, drawn, view.marks)], setCursor: [({ cursor, data }) => hear(data[0][cursor.idx] ?? null)] },
+  };
+}
+
+/** Make a chart that keeps the width of its place; `destroy` of what is given back ends it. */
+export function makePlot(chart, options, data) {
+  const place = chart.querySelector("[data-plot]");
+  const plot = new uPlot(options, data, place);
+  const observer = new ResizeObserver(() => {
+    const width = Math.max(200, place.clientWidth);
+    if (width !== plot.width) plot.setSize({ width, height: HEIGHT });
+  });
+  observer.observe(place);
+  return {
+    plot,
+    destroy() {
+      observer.disconnect();
+      plot.destroy();
+    },
+  };
+}

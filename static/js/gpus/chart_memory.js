@@ -1,0 +1,60 @@
+/* Memory as a stack: each deployment in its hue, foreign hatched, what nobody explains grey, reserved on top. */
+
+import { baseOptions, colourOf, makePlot, valueAxis } from "berth/gpus/chart_base";
+import { makeKey } from "berth/gpus/chart_key";
+import { gib, toGib, whole } from "berth/gpus/numbers";
+import { hatch } from "berth/gpus/patterns";
+import { words } from "berth/gpus/words";
+
+const GIB = 1024 ** 3;
+
+function layersOf(series, hues) {
+  const layers = [...series.runs].map(([id, run]) => ({ name: `${run.config} #${id}`, ink: hues.get(id) ?? "hue-none", mark: "key-held", values: run.values }));
+  if (series.foreign.some((bytes) => bytes > 0)) layers.push({ name: words("foreign"), ink: "ink-foreign", mark: "key-foreign", hatch: "falling", values: series.foreign });
+  const rest = () =>
+    series.used.map((used, index) => {
+      if (used === null) return null;
+      const held = [...series.runs.values()].reduce((sum, run) => sum + (run.values[index] ?? 0), 0);
+      return Math.max(0, used - held - (series.foreign[index] ?? 0));
+    });
+  layers.push({ name: words("used"), ink: "ink-used", mark: "key-used", compute: rest, minor: true });
+  layers.push({ name: words("reserved"), ink: "ink-reserved", mark: "key-reserved", hatch: "rising", values: series.reserved, minor: true });
+  return layers;
+}
+
+/** Sums from below, in GiB. Null where nothing is known. */
+function stack(series, layers) {
+  const sums = [];
+  let below = series.at.map(() => 0);
+  for (const layer of layers) {
+    layer.now = layer.compute ? layer.compute() : layer.values;
+    below = below.map((sum, index) => (series.used[index] === null ? null : sum + (layer.now[index] ?? 0) / GIB));
+    sums.push(below);
+  }
+  return [series.at, ...sums];
+}
+
+/** The chart; `update()` draws the columns anew. */
+export function memoryChart(chart, series, view, hues) {
+  const layers = layersOf(series, hues);
+  const shown = layers.filter((layer) => !layer.minor);
+  const entries = [
+    { name: words("memory"), mark: "key-none", read: (index) => gib(series.used[index]) },
+    ...shown.map((layer) => ({ name: layer.name, mark: `${layer.mark} ${layer.ink}`, read: (index) => gib(layer.now[index]) })),
+  ];
+  const fill = (layer) => () => (layer.hatch ? hatch(colourOf(chart, layer.ink), layer.hatch) : colourOf(chart, layer.ink));
+  const total = toGib(view.memoryTotal) ?? 0;
+  const options = baseOptions(chart, view, view.point);
+  options.scales.y = { range: (_plot, _low, high) => [0, total || Math.max(1, high)] };
+  options.axes.push(valueAxis(chart, { values: (_plot, splits) => splits.map(whole) }));
+  options.series = [{}, ...layers.map((layer, place) => ({ stroke: "transparent", width: 0, points: { show: false }, ...(place === 0 && { fill: fill(layer) }) }))];
+  options.bands = layers.slice(1).map((layer, place) => ({ series: [place + 2, place + 1], fill: fill(layer) }));
+  options.cursor.points = { show: false };
+  const data = stack(series, layers);
+  const made = makePlot(chart, options, data);
+  return {
+    ...made,
+    write: makeKey(chart.querySelector("[data-chart-key]"), series.at, entries),
+    update: () => made.plot.setData(stack(series, layers)),
+  };
+}
