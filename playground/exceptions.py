@@ -7,9 +7,15 @@ BerthError
 │   ├── ForbiddenError           403: who asks is known and may not
 │   ├── UnknownRouteError        404: no such address
 │   ├── ModelNotFoundError       404: no ready deployment answers to that name
+│   ├── EndpointMismatchError    404: the config exists and is asked at another address
 │   ├── WrongMethodError         405: the address exists, the method does not
+│   ├── BodyTimeoutError         408: the body did not come
 │   ├── BodyTooLargeError        413: more bytes than the gateway takes
+│   ├── UnsupportedEncodingError 415: a compressed body
+│   ├── RateLimitedError         429: the key has used what it may
 │   ├── NothingReadyError        503: nothing runs at all
+│   ├── LimitsAwayError          503: whether the key may still ask cannot be told
+│   ├── BusyError                503: everything that may wait waits already; Retry-After says when to come back
 │   ├── UpstreamError            502: the model's server broke off or could not be reached
 │   └── UpstreamTimeoutError     504: the model's server said nothing in time
 ├── ProtocolMismatchError        the config is asked in another way
@@ -79,6 +85,12 @@ class ModelNotFoundError(GatewayError):
     code = "model_not_found"
 
 
+class EndpointMismatchError(GatewayError):
+    status = 404
+    type = "invalid_request_error"
+    code = "endpoint_not_served"
+
+
 class WrongMethodError(GatewayError):
     status = 405
     type = "invalid_request_error"
@@ -89,6 +101,20 @@ class WrongMethodError(GatewayError):
         self.headers = ((b"allow", allowed.encode()),)
 
 
+class BodyTimeoutError(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    code = "body_timeout"
+    headers = ((b"connection", b"close"),)
+
+
+class UnsupportedEncodingError(GatewayError):
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_encoding"
+    headers = ((b"accept-encoding", b"identity"), (b"connection", b"close"))
+
+
 class BodyTooLargeError(GatewayError):
     status = 413
     type = "invalid_request_error"
@@ -97,10 +123,35 @@ class BodyTooLargeError(GatewayError):
     headers = ((b"connection", b"close"),)
 
 
+class RateLimitedError(GatewayError):
+    """``rate_headers`` are Retry-After and OpenAI's x-ratelimit ones."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, sentence: Any, *, rate_headers: tuple[tuple[bytes, bytes], ...], **params: str) -> None:
+        super().__init__(sentence, **params)
+        self.headers = rate_headers
+
+
 class NothingReadyError(GatewayError):
     status = 503
     type = "server_error"
     code = "no_model_ready"
+
+
+class BusyError(GatewayError):
+    status = 503
+    type = "server_error"
+    code = "busy"
+    headers = ((b"retry-after", b"5"),)
+
+
+class LimitsAwayError(GatewayError):
+    status = 503
+    code = "limits_away"
+    headers = ((b"retry-after", b"5"),)
 
 
 class UpstreamError(GatewayError):

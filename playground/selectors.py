@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
+from deployments.exceptions import NotFoundError
 from deployments.lifecycle.phases import ENDED
 from deployments.models import Config, Deployment
 from deployments.models.catalogue import Protocol
 from deployments.selectors import ReadyEndpoint, configs_serving, live_deployments, ready_endpoints
 
 from .exceptions import ProtocolMismatchError, TargetNotRunningError
+from .key_rules import KeyScopes
 from .models import GatewayKey
 
 
@@ -106,6 +108,40 @@ def request_target(name: str, *, protocol: str | None) -> RequestTarget:
 def gateway_keys() -> QuerySet[GatewayKey]:
     """Every key: those that are not revoked first, by name."""
     return GatewayKey.objects.order_by(F("revoked_at").asc(nulls_first=True), "name")
+
+
+def find_key_row(key_id: int) -> GatewayKey:
+    """The key with this id. Raises NotFoundError."""
+    key = GatewayKey.objects.filter(pk=key_id).first()
+    if key is None:
+        raise NotFoundError(_("There is no such key. Reload the page to see those that exist."))
+    return key
+
+
+def key_scopes(key: GatewayKey) -> KeyScopes:
+    """What ``key`` may ask. Who may ask a model may ask each of its configs by name; not the other way round."""
+    models = frozenset(name.casefold() for name in key.allowed_models)
+    if models:
+        configs = Config.objects.filter(model__name__in=key.allowed_models).values_list("name", flat=True)
+        models |= {name.casefold() for name in configs}
+    return KeyScopes(models=models, endpoints=frozenset(key.allowed_endpoints))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedModel:
+    """A model of the catalogue and the names of its configs."""
+
+    name: str
+    configs: tuple[str, ...]
+
+
+def names_for_keys() -> list[NamedModel]:
+    """Every name that a key can be bound to: one query."""
+    rows = Config.objects.filter(archived_at=None).order_by("model__name", "name").values_list("model__name", "name")
+    found: dict[str, list[str]] = {}
+    for model, config in rows:
+        found.setdefault(model, []).append(config)
+    return [NamedModel(name=model, configs=tuple(configs)) for model, configs in found.items()]
 
 
 def _by_config(endpoints: Sequence[ReadyEndpoint]) -> list[ReadyTarget]:

@@ -16,11 +16,13 @@ from deployments.actors import MANAGE_KEYS, TRY_MODELS, Actor, explain_missing
 from deployments.exceptions import InvalidInputError
 from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 
+from .key_form import end_of, kept_fields, read_rules, whole_days, written_fields
+from .models import GatewayKey
 from .page_strings import chat_strings
 from .parameters import PARAMETERS
 from .protocols.openai_text import PATH as CHAT_PATH
-from .selectors import chat_targets, gateway_keys
-from .services.keys import create_key, revoke_key
+from .selectors import chat_targets, find_key_row, gateway_keys
+from .services.keys import create_key, edit_key, revoke_key
 
 #: What the form offers, in days; 0 is never.
 LIFETIMES_DAYS = (0, 7, 30, 90, 365)
@@ -58,13 +60,39 @@ def key_create(request: PageRequest) -> HttpResponseBase:
         return redirect("playground:keys")
     name, days = request.POST.get("name", ""), request.POST.get("expires_in_days", "")
     try:
-        made = create_key(name, actor=Actor.person(request.user), expires_in_days=_whole_days(days))
+        made = create_key(
+            name, actor=Actor.person(request.user), expires_in_days=whole_days(days), rules=read_rules(request.POST)
+        )
     except InvalidInputError as error:
         if wants_fragment(request):
             raise
-        return _keys_page(request, status=422, problem=str(error), name=name, days=days)
+        written = written_fields(request.POST)
+        return _keys_page(request, status=422, problem=str(error), name=name, days=days, fields=written)
     response = _keys_page(request, made=made)
     add_never_cache_headers(response)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
+def key_edit(request: PageRequest, pk: int) -> HttpResponseBase:
+    """Other scopes, limits or another end for a key."""
+    actor = Actor.person(request.user)
+    actor.require(MANAGE_KEYS)
+    key = find_key_row(pk)
+    if request.method != "POST":
+        return _edit_page(request, key, fields=kept_fields(key))
+    days = request.POST.get("expires_in_days", "")
+    try:
+        expires_at = key.expires_at if days == "" else end_of(whole_days(days))
+        result = edit_key(pk, actor=actor, rules=read_rules(request.POST), expires_at=expires_at)
+    except InvalidInputError as error:
+        written = written_fields(request.POST, kept=key.allowed_models)
+        return _edit_page(request, key, status=422, problem=str(error), days=days, fields=written)
+    sentence = _("The key %(name)s is saved.") if result.changed else _("The key %(name)s was like that before.")
+    messages.success(request, sentence % {"name": key.name})
+    response = redirect("playground:keys")
+    response.status_code = 303
     return response
 
 
@@ -83,6 +111,7 @@ def key_revoke(request: PageRequest, pk: int) -> HttpResponseBase:
 
 def _keys_page(request: PageRequest, *, status: int = 200, **context: Any) -> HttpResponse:
     may_manage = Actor.person(request.user).may(MANAGE_KEYS)
+    context = {"fields": written_fields({}), **context}
     context |= {
         "keys": list(gateway_keys()),
         "lifetimes_days": LIFETIMES_DAYS,
@@ -96,10 +125,6 @@ def _keys_page(request: PageRequest, *, status: int = 200, **context: Any) -> Ht
     return render(request, template, context, status=status)
 
 
-def _whole_days(text: str) -> int | None:
-    """The form's days; empty or 0 is never. Raises InvalidInputError."""
-    try:
-        return int(text or 0) or None
-    except ValueError:
-        sentence = _("Write the number of days that the key lasts, or choose never.")
-        raise InvalidInputError(sentence, fields={"expires_in_days": [sentence]}) from None
+def _edit_page(request: PageRequest, key: GatewayKey, *, status: int = 200, **context: Any) -> HttpResponse:
+    context |= {"key": key, "lifetimes_days": LIFETIMES_DAYS}
+    return render(request, "playground/key_edit.html", context, status=status)

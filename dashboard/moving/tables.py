@@ -22,6 +22,8 @@ MOVED: Final = (
     "deployments.Attempt",
     "deployments.AuditEntry",
     "playground.GatewayKey",
+    "playground.UsageSeries",
+    "playground.UsageDay",
     "admin.LogEntry",
 )
 #: Table -> why it stays.
@@ -29,6 +31,9 @@ STAYS: Final = {
     "deployments.Gpu": "each node's own finding, made anew by its own",
     "deployments.GpuLease": "held by live deployments only",
     "deployments.Fetch": "what is on the disks of the old nodes",
+    "playground.UsageHour": "many rows for a month; the days say the same",
+    "playground.UsageRequest": "kept for days only",
+    "playground.UsageBatch": "names of what waits in the old installation's Redis",
     "sessions.Session": "signed with the old installation's key",
     "auth.Permission": "made by the migrations",
     "contenttypes.ContentType": "made by the migrations",
@@ -38,7 +43,13 @@ STAYS: Final = {
     "axes.AccessLog": "the same",
 }
 #: Emptied before an import, since their rows hang on what is replaced.
-EMPTIED: Final = ("deployments.GpuLease", "deployments.Gpu", "deployments.Fetch", "sessions.Session")
+EMPTIED: Final = (
+    "deployments.GpuLease",
+    "deployments.Gpu",
+    "deployments.Fetch",
+    "playground.UsageHour",
+    "sessions.Session",
+)
 #: Known by their names, since each database numbers them itself.
 BY_NAME: Final = (Group,)
 

@@ -1,4 +1,4 @@
-"""The gateway: OpenAI's routes over every ready deployment, as a plain ASGI application.
+"""The gateway: one address for every ready deployment, as a plain ASGI application.
 
 It is dispatched before Django, since a Django view costs several times what this costs for each request.
 No database work happens on the way of a request but for looking up a caller not seen lately.
@@ -16,15 +16,21 @@ from django.utils.translation import gettext_lazy as _
 from deployments.redis import async_client
 from playground.exceptions import GatewayError, UnknownRouteError, WrongMethodError
 
+from .admission import Admission
 from .auth import Authenticator
-from .body import ClientLeftError, parse_chat, read_body
+from .body import ClientLeftError, RequestBody, parse_body, read_body
+from .byte_budget import ByteBudget, Hold
 from .departure import StopWhenClientLeaves
+from .endpoints import ENDPOINTS, Endpoint, endpoint_at
 from .exchange import Exchange
+from .metering import Meter
+from .places import Places
 from .reaching import Reaching
-from .relay import Relay
+from .relay import Job, Relay
 from .reporting import Report
 from .routing import ListedModel, RoutingTable
 from .subscription import Subscription
+from .tally import CLIENT_LEFT, Tally
 from .upstream import SILENCE_S, open_session
 from .wire import Receive, Scope, Send
 
@@ -35,12 +41,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
 
 
 class GatewayApplication:
-    """Serves ``/v1/chat/completions``, ``/v1/models`` and ``/v1/models/{id}``; one for each process.
+    """Serves :data:`ENDPOINTS`, ``/v1/models`` and ``/v1/models/{id}``; one for each process.
 
     Call :meth:`startup` in the event loop that serves it and :meth:`shutdown` at the end.
     """
@@ -52,14 +57,23 @@ class GatewayApplication:
             connect, self.table, on_keys_changed=self.authenticator.forget, on_reach_asked=self._reach
         )
         self._report = Report(connect, self.table)
+        self.budget = ByteBudget()
+        self.places = Places(self.table.in_flight)
+        self.table.on_change = self.places.look_again
+        self._admission = Admission(connect)
+        self._meter = Meter(connect)
         self._silence_s = silence_s
         self._session: aiohttp.ClientSession | None = None
         self._reaching: Reaching | None = None
+        self._relay: Relay | None = None
 
     async def startup(self) -> None:
         """Open the client, read the routing table and follow it. Redis may be away."""
         self._session = open_session(silence_s=self._silence_s)
         self._reaching = Reaching(self._session)
+        self._relay = Relay(self._session, self.table, self.places)
+        await self._admission.start()
+        await self._meter.start()
         await self._subscription.start()
         await self._report.start()
 
@@ -67,6 +81,8 @@ class GatewayApplication:
         """Close both. Safe to repeat, and without :meth:`startup`."""
         await self._subscription.stop()
         await self._report.stop()
+        await self._admission.stop()
+        await self._meter.stop()
         if self._reaching is not None:
             await self._reaching.stop()
         session, self._session = self._session, None
@@ -78,7 +94,7 @@ class GatewayApplication:
             self._reaching.ask(asked, redis)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; refusals have OpenAI's error object."""
+        """Answer one HTTP request; refusals have the error object of the protocol asked."""
         exchange = Exchange(scope, send)
         try:
             await self._dispatch(exchange, receive)
@@ -94,30 +110,62 @@ class GatewayApplication:
 
     async def _dispatch(self, exchange: Exchange, receive: Receive) -> None:
         path = exchange.path
-        if path == CHAT:
+        _accept_api_key(exchange)
+        found = endpoint_at(path)
+        if found is not None:
             _require_method(exchange, "POST")
-            await self._chat(exchange, receive)
+            await self._serve(exchange, receive, *found)
         elif path == MODELS or path.startswith(f"{MODELS}/"):
             _require_method(exchange, "GET", "HEAD")
             await self.authenticator.check(exchange.headers)
             await exchange.answer_json(self._models(path.removeprefix(MODELS).strip("/")))
         else:
             raise UnknownRouteError(
-                _("There is nothing at %(path)s. This gateway serves %(chat)s and %(models)s."),
+                _("There is nothing at %(path)s. This gateway serves GET %(models)s and POST %(endpoints)s."),
                 path=path[:200],
-                chat=f"POST {CHAT}",
-                models=f"GET {MODELS}",
+                models=MODELS,
+                endpoints=", ".join(endpoint.path for endpoint in ENDPOINTS),
             )
 
-    async def _chat(self, exchange: Exchange, receive: Receive) -> None:
-        await self.authenticator.check(exchange.headers)
-        raw = await read_body(receive, exchange.headers)
-        async with StopWhenClientLeaves(receive) as departure:
-            body = await parse_chat(raw)
-            routes = self.table.candidates(body.model)
-            if self._session is None:
-                raise RuntimeError("startup() has not run")
-            await Relay(self._session, self.table.in_flight).run(exchange, body, routes, departure)
+    async def _serve(self, exchange: Exchange, receive: Receive, endpoint: Endpoint, config: str) -> None:
+        caller = await self.authenticator.check(exchange.headers)
+        tally = Tally(caller=caller, endpoint=endpoint, request_id=exchange.request_id, model=config)
+        hold = Hold(self.budget)
+        try:
+            raw = await read_body(receive, exchange.headers, hold)
+            async with StopWhenClientLeaves(receive, exchange) as departure:
+                body = await parse_body(raw, endpoint, config, exchange.headers)
+                # The body frees its memory when it may; nothing else may hold it.
+                raw = b""
+                await self._admit(exchange, body, tally)
+                if self._relay is None:
+                    raise RuntimeError("startup() has not run")
+                await self._relay.run(
+                    Job(exchange=exchange, endpoint=endpoint, body=body, hold=hold, departure=departure, tally=tally)
+                )
+            if departure.left:
+                tally.status = CLIENT_LEFT
+        except GatewayError as error:
+            tally.status = error.status
+            raise
+        except ClientLeftError:
+            tally.status = CLIENT_LEFT
+            raise
+        finally:
+            hold.shrink_to(0)
+            tally.settle()
+            self._meter.record(tally.record())
+
+    async def _admit(self, exchange: Exchange, body: RequestBody, tally: Tally) -> None:
+        tally.model = body.model
+        tally.reservation = await self._admission.admit(
+            tally.caller,
+            endpoint=tally.endpoint.kind,
+            model=body.model,
+            prompt_bytes=body.prompt_bytes if tally.endpoint.counts_tokens else 0,
+            max_tokens=body.max_tokens if tally.endpoint.counts_tokens else 0,
+        )
+        exchange.extra_headers = tally.reservation.headers
 
     def _models(self, name: str) -> bytes:
         if name:
@@ -137,6 +185,13 @@ def _listing(model: ListedModel) -> dict[str, object]:
 
 def _encoded(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def _accept_api_key(exchange: Exchange) -> None:
+    """Anthropic's clients send their key in a header of its own; Authorization counts where there are both."""
+    headers = exchange.headers
+    if b"x-api-key" in headers and b"authorization" not in headers:
+        headers[b"authorization"] = b"Bearer " + headers[b"x-api-key"]
 
 
 def _require_method(exchange: Exchange, *allowed: str) -> None:

@@ -20,7 +20,9 @@ from django.utils.translation import gettext_lazy as _
 
 from deployments.actors import TRY_MODELS, explain_missing
 from playground.exceptions import SIGN_IN_OR_KEY, ForbiddenError, GatewayError, UnauthenticatedError
+from playground.key_rules import KeyLimits, KeyScopes
 from playground.models import GatewayKey
+from playground.selectors import key_scopes
 from playground.services.command_line_token import read_token
 from playground.services.keys import find_key, note_use
 
@@ -38,10 +40,13 @@ REMEMBER_MANY: Final = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who sends a request: ``kind`` is key, person or command."""
+    """Who sends a request: ``kind`` is key, person or command. Only a key has an id, and perhaps limits and scopes."""
 
     kind: str
     name: str
+    key_id: int | None = None
+    limits: KeyLimits | None = None
+    scopes: KeyScopes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +146,8 @@ def _owner_of_key(token: str) -> tuple[Caller, float]:
     except DatabaseError as error:
         logger.warning("The last use of key %s was not recorded: %s", key.name, error)
     valid_s = REMEMBER_S if key.expires_at is None else key.expires_at.timestamp() - time.time()
-    return Caller(kind="key", name=key.name), valid_s
+    caller = Caller(kind="key", name=key.name, key_id=key.pk, limits=key.limits or None, scopes=key_scopes(key) or None)
+    return caller, valid_s
 
 
 def _person_of_session(session_key: str) -> tuple[Caller, float]:

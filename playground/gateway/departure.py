@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from .exchange import Exchange
 from .wire import Receive
+
+#: A client that takes nothing of an answer for this long has left, whatever its connection says.
+STALLED_S: Final = 300.0
+#: Answers that are there sooner need no watcher: a task costs more than all else that is done for them here.
+WATCH_AFTER_S: Final = 0.03
 
 
 class StopWhenClientLeaves:
@@ -16,9 +22,13 @@ class StopWhenClientLeaves:
     only once there is something to write.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, exchange: Exchange, *, stalled_s: float = STALLED_S) -> None:
         self._receive = receive
+        self._exchange = exchange
+        self._stalled_s = stalled_s
         self._over = False
+        self._look: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self.left = False
 
     async def __aenter__(self) -> Self:
@@ -26,26 +36,50 @@ class StopWhenClientLeaves:
         if task is None:
             raise RuntimeError("a coroutine of this block must run in a task")
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())
+        self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin_watching)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._over = True
-        self._watcher.cancel()
+        self._begin.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._look is not None:
+            self._look.cancel()
         if self.left and kind is asyncio.CancelledError:
             # Somebody else may have cancelled it too, as at shutdown; then it stays cancelled.
             return self._task.uncancel() == 0
         return False
 
+    def streaming(self) -> None:
+        """A long answer begins: from here on the client has to take it."""
+        self._look_later()
+
     def finishing(self) -> None:
         """The last bytes follow: from here on a disconnect is the normal end."""
         self._over = True
 
+    def _begin_watching(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
+
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         if not self._over:
             self.left = True
             self._task.cancel()
+
+    def _look_later(self) -> None:
+        stuck_at = self._exchange.parts if self._exchange.sending else -1
+        self._look = asyncio.get_running_loop().call_later(self._stalled_s, self._look_now, stuck_at)
+
+    def _look_now(self, stuck_at: int) -> None:
+        if self._exchange.sending and self._exchange.parts == stuck_at:
+            self._leave()
+        else:
+            self._look_later()

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from playground.exceptions import GatewayError
 
+from .endpoints import shape_at
 from .errors import error_object, preferred_language
 from .wire import Headers, RawHeaders, Scope, Send, request_id, send_json
 
@@ -17,6 +18,12 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: Headers = dict(scope["headers"])
+        self.shape = shape_at(self.path)
+        #: Sent with every answer besides its own.
+        self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
+        #: What was sent, in parts, and whether one is on its way: a client that reads nothing holds it up.
+        self.parts = 0
+        self.sending = False
         self.request_id = request_id(self.headers)
         self.started = False
         self._send = send
@@ -30,11 +37,15 @@ class Exchange:
         """Send the status line; parts follow."""
         self.started = True
         headers.append((b"x-request-id", self.request_id))
+        headers.extend(self.extra_headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def send_part(self, part: bytes) -> None:
         """Send some of the body; waits while the client reads slowly."""
+        self.sending = True
         await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        self.sending = False
+        self.parts += 1
 
     async def finish(self, last: bytes = b"") -> None:
         """Send the end of the body."""
@@ -50,9 +61,9 @@ class Exchange:
         await self._whole(200, body, ())
 
     async def refuse(self, error: GatewayError) -> None:
-        """Send ``error`` as OpenAI's error object."""
-        await self._whole(error.status, error_object(error, self.language), error.headers)
+        """Send ``error`` in the shape of the protocol that was asked."""
+        await self._whole(error.status, error_object(error, self.language, self.shape), error.headers)
 
     async def _whole(self, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         self.started = True
-        await send_json(self._send, status, body, (*headers, (b"x-request-id", self.request_id)))
+        await send_json(self._send, status, body, (*headers, *self.extra_headers, (b"x-request-id", self.request_id)))

@@ -6,22 +6,25 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from playground.exceptions import ModelNotFoundError, NothingReadyError
+from playground.exceptions import EndpointMismatchError, GatewayError, ModelNotFoundError, NothingReadyError
 
-#: What this gateway serves so far.
-SERVED_PROTOCOLS = frozenset({"openai-text"})
+from .endpoints import CHAT, Endpoint, served_paths
+from .health import PassiveHealth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """One ready deployment; ``endpoint`` is its base URL without a path, ``keyed`` whether it asks for its own key."""
+    """One ready deployment; ``endpoint`` is its base URL without a path, ``keyed`` whether it asks for its own key.
+
+    ``max_in_flight`` is how many requests it takes at once, None when it queues by itself.
+    """
 
     deployment_id: int
     config: str
@@ -32,6 +35,7 @@ class Route:
     endpoint: str
     node: str
     keyed: bool = False
+    max_in_flight: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
+        self.total = 0
 
     def __getitem__(self, deployment_id: int) -> int:
         return self._counts[deployment_id]
@@ -56,16 +61,28 @@ class InFlight:
         """Deployment -> requests, without those that have none."""
         return dict(self._counts)
 
+    def add(self, deployment_id: int) -> None:
+        """Count one request at ``deployment_id``; :meth:`remove` ends it."""
+        self._counts[deployment_id] += 1
+        self.total += 1
+
+    def remove(self, deployment_id: int) -> None:
+        """End what :meth:`add` began, exactly once."""
+        left = self._counts[deployment_id] - 1
+        self.total -= 1
+        if left > 0:
+            self._counts[deployment_id] = left
+        else:
+            del self._counts[deployment_id]
+
     @contextmanager
     def held(self, deployment_id: int) -> Iterator[None]:
         """Count one request at ``deployment_id`` for as long as the block runs, however it ends."""
-        self._counts[deployment_id] += 1
+        self.add(deployment_id)
         try:
             yield
         finally:
-            self._counts[deployment_id] -= 1
-            if self._counts[deployment_id] <= 0:
-                del self._counts[deployment_id]
+            self.remove(deployment_id)
 
 
 class RoutingTable:
@@ -74,9 +91,13 @@ class RoutingTable:
     def __init__(self) -> None:
         self.version = 0
         self.in_flight = InFlight()
+        self.health = PassiveHealth()
+        #: Called after each change.
+        self.on_change: Callable[[], None] = lambda: None
         self._by_config: dict[str, list[Route]] = {}
         self._configs_of_model: dict[str, list[str]] = {}
-        self._foreign: dict[str, str] = {}
+        self._foreign: dict[str, tuple[str, str]] = {}
+        self._able: dict[tuple[str, str], list[list[Route]]] = {}
         self._listed: dict[str, ListedModel] = {}
         self._folded: dict[str, str] = {}
 
@@ -85,13 +106,13 @@ class RoutingTable:
         version, routes = _parse(raw)
         served: defaultdict[str, list[Route]] = defaultdict(list)
         models: defaultdict[str, set[str]] = defaultdict(set)
-        foreign: dict[str, str] = {}
+        foreign: dict[str, tuple[str, str]] = {}
         for route in routes:
-            if route.protocol in SERVED_PROTOCOLS:
+            if served_paths(route.protocol, route.engine):
                 served[route.config].append(route)
                 models[route.model].add(route.config)
             else:
-                foreign[route.config] = foreign[route.model] = route.protocol
+                foreign[route.config] = foreign[route.model] = (route.protocol, route.engine)
         # The preferred config of a model: most ready replicas first, then by name.
         ordered = {
             model: sorted(configs, key=lambda config: (-len(served[config]), config))
@@ -99,23 +120,48 @@ class RoutingTable:
         }
         self.version, self._by_config, self._configs_of_model = version, dict(served), ordered
         self._foreign = foreign
+        self._able = {}
+        self.health.keep_only({route.deployment_id for route in routes})
         self._listed = self._list(previous=self._listed)
         self._folded = {listed.casefold(): listed for listed in self._listed}
+        self.on_change()
 
-    def candidates(self, name: str) -> list[Route]:
-        """The deployments to try for ``name``, in order.
+    def candidates(self, name: str, endpoint: Endpoint = CHAT) -> list[Route]:
+        """The deployments to try for ``name``, in order; only those that have ``endpoint``.
 
         A config's name comes before a model's; upper and lower case matter only where both exist.
         Of a config: least requests in flight first, ties at random. Of a model: its preferred
-        config's replicas, then those of its other configs.
+        config's replicas, then those of its other configs. Those that failed lately come last.
 
-        Raises ModelNotFoundError naming what is ready, or NothingReadyError.
+        Raises ModelNotFoundError naming what is ready, EndpointMismatchError naming what the config can do,
+        or NothingReadyError.
         """
-        name = self._known(name)
-        configs = [name] if name in self._by_config else self._configs_of_model[name]
-        if len(configs) == 1 and len(self._by_config[configs[0]]) == 1:
-            return self._by_config[configs[0]]
-        return [route for config in configs for route in self._balanced(self._by_config[config])]
+        groups = self._able.get((name, endpoint.path))
+        if groups is None:
+            groups = self._able_groups(name, endpoint)
+        if len(groups) == 1 and len(groups[0]) == 1:
+            return groups[0]
+        routes = [route for group in groups for route in self._balanced(group)]
+        if self.health.troubled:
+            # Sorting is stable: the order above stays among those that are well, and among those that are not.
+            routes.sort(key=lambda route: self.health.rests(route.deployment_id))
+        return routes
+
+    def _able_groups(self, name: str, endpoint: Endpoint) -> list[list[Route]]:
+        """The replicas of each config that ``name`` means, without those that lack ``endpoint``; remembered."""
+        known = self._known(name)
+        configs = [known] if known in self._by_config else self._configs_of_model[known]
+        replicas = [self._by_config[config] for config in configs]
+        able = [
+            [route for route in group if (route.protocol, route.engine) in endpoint.served_by] for group in replicas
+        ]
+        groups = [group for group in able if group]
+        if not groups:
+            raise _mismatch(known, endpoint, [route for group in replicas for route in group])
+        # Clients choose the spelling: what is remembered is bounded.
+        if len(self._able) < 10_000:
+            self._able[name, endpoint.path] = groups
+        return groups
 
     def listed(self) -> list[ListedModel]:
         """Every name that :meth:`candidates` resolves, sorted."""
@@ -147,22 +193,36 @@ class RoutingTable:
             for name in sorted(names)
         }
 
-    def _missing(self, name: str) -> ModelNotFoundError | NothingReadyError:
+    def _missing(self, name: str) -> GatewayError:
         if name in self._foreign:
+            protocol, engine = self._foreign[name]
             return ModelNotFoundError(
-                _("%(name)s speaks %(protocol)s, which this address does not serve."),
+                _("%(name)s speaks %(protocol)s on %(engine)s, which this address does not serve."),
                 param="model",
                 name=name,
-                protocol=self._foreign[name],
+                protocol=protocol,
+                engine=engine,
             )
         if not self._listed:
             return NothingReadyError(_("No model is ready. Start one in the catalogue, or with: berth start CONFIG"))
         return ModelNotFoundError(
             _("No ready model or config is called %(name)s. Ready now: %(ready)s."),
             param="model",
-            name=name,
+            name=name[:200],
             ready=", ".join(self._listed),
         )
+
+
+def _mismatch(name: str, endpoint: Endpoint, routes: list[Route]) -> EndpointMismatchError:
+    able = dict.fromkeys(path for route in routes for path in served_paths(route.protocol, route.engine))
+    return EndpointMismatchError(
+        _("%(name)s (%(engine)s) does not serve %(path)s. It serves: %(able)s."),
+        param="model",
+        name=name,
+        engine=", ".join(dict.fromkeys(route.engine for route in routes)),
+        path=endpoint.path,
+        able=", ".join(able),
+    )
 
 
 def _parse(raw: str) -> tuple[int, list[Route]]:

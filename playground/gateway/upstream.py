@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +15,7 @@ from yarl import URL
 from deployments.deployment_keys import deployment_key
 from playground.exceptions import UpstreamError, UpstreamTimeoutError
 
-from .body import LARGE_BYTES
+from .body import LARGE_BYTES, Payload
 from .routing import Route
 from .wire import Headers, RawHeaders
 
@@ -28,7 +27,14 @@ SILENCE_S: Final = 600.0
 #: How many deployments are tried for one request.
 TRY_AT_MOST: Final = 3
 #: Everything else stays here: credentials and cookies above all.
-_TO_UPSTREAM: Final = (b"accept", b"user-agent", b"traceparent", b"tracestate")
+_TO_UPSTREAM: Final = (
+    b"accept",
+    b"user-agent",
+    b"traceparent",
+    b"tracestate",
+    b"anthropic-version",
+    b"anthropic-beta",
+)
 #: Everything else stays there: connection handling, and cookies or CORS that would act on Berth's own origin.
 _TO_CLIENT: Final = frozenset(
     {b"content-type", b"content-length", b"content-encoding", b"cache-control", b"retry-after", b"vary"}
@@ -48,35 +54,42 @@ def open_session(*, silence_s: float = SILENCE_S) -> aiohttp.ClientSession:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """One try of a request at a deployment; ``another`` tells whether a different one is left to try."""
-
-    route: Route
-    another: bool
-
-
 class Attempts:
-    """The tries for one request, in the order of ``routes``, as long as trying on makes sense.
+    """The tries for one request, as long as trying on makes sense.
 
     A server that cannot be reached costs nothing, so the next is tried. One that broke off may have been
     brought down by the request itself: only one more server is risked. If there is only one, it is
     asked once more, since it may just have closed an idle connection.
     """
 
-    def __init__(self, routes: list[Route]) -> None:
-        self._routes = routes[:TRY_AT_MOST]
+    def __init__(self) -> None:
+        self._tried: list[int] = []
         self._broke_off = 0
         self.failure: UpstreamError | UpstreamTimeoutError | None = None
 
-    def __iter__(self) -> Iterator[Attempt]:
-        last = len(self._routes) - 1
-        for index, route in enumerate(self._routes):
-            yield Attempt(route=route, another=index < last)
-            if isinstance(self.failure, UpstreamTimeoutError) or self._broke_off > 1:
-                return
-        if last == 0 and self._broke_off == 1:
-            yield Attempt(route=self._routes[0], another=False)
+    def left(self, routes: list[Route]) -> list[Route]:
+        """Those of ``routes`` that may still be tried, in their order."""
+        if not self._tried:
+            return routes
+        if len(self._tried) >= TRY_AT_MOST or isinstance(self.failure, UpstreamTimeoutError) or self._broke_off > 1:
+            return []
+        fresh = [route for route in routes if route.deployment_id not in self._tried]
+        if not fresh and self._broke_off == 1 and len(self._tried) == 1:
+            return routes
+        return fresh
+
+    def fresh(self, routes: list[Route]) -> bool:
+        """Whether another than those tried is left to try."""
+        return any(route.deployment_id not in self._tried for route in self.left(routes))
+
+    def begin(self, route: Route) -> None:
+        """Note that ``route`` is tried now."""
+        self._tried.append(route.deployment_id)
+
+    def passed_over(self, route: Route) -> None:
+        """Note that ``route`` is full or still loading."""
+        sentence = _("The server of %(config)s is full or still loading. See the state of deployment %(deployment)s.")
+        self.failure = UpstreamError(sentence, config=route.config, deployment=str(route.deployment_id))
 
     def failed(self, route: Route, error: Exception, request_id: bytes) -> None:
         """Note that ``route`` gave no answer because of ``error``."""
@@ -104,26 +117,38 @@ def log_failure(route: Route, error: Exception, request_id: bytes) -> None:
     logger.warning("Request %s at %s failed: %r", request_id.decode(), where, error)
 
 
-def payload(body: bytes) -> bytes | io.BytesIO:
-    """``body`` for the client, which hands a file to the socket in parts instead of copying it at once."""
-    return body if len(body) <= LARGE_BYTES else io.BytesIO(body)
+def data_of(payload: Payload) -> bytes | io.BytesIO | AsyncIterator[bytes | memoryview]:
+    """``payload`` for the client: large ones go to the socket in steps instead of being copied at once."""
+    if isinstance(payload, list):
+        return _in_steps(payload)
+    return payload if len(payload) <= LARGE_BYTES else io.BytesIO(payload)
+
+
+async def _in_steps(parts: list[bytes | memoryview]) -> AsyncIterator[bytes | memoryview]:
+    for part in parts:
+        for start in range(0, len(part), LARGE_BYTES):
+            yield part[start : start + LARGE_BYTES]
 
 
 @lru_cache(maxsize=1024)
 def address(endpoint: str, path: str) -> URL:
-    """The URL of ``path`` at a deployment."""
+    """The URL of ``path`` at a deployment; both are the server's own words, never a client's."""
     return URL(endpoint.rstrip("/") + path)
 
 
-def headers_to_upstream(headers: Headers, request_id: bytes, route: Route) -> dict[str, str]:
+def headers_to_upstream(
+    headers: Headers, request_id: bytes, route: Route, payload: Payload, content_type: str
+) -> dict[str, str]:
     """What a model's server is told about the client; of keys only the deployment's own, never the client's."""
     passed = {name.decode(): headers[name].decode("latin-1") for name in _TO_UPSTREAM if name in headers}
     own = {
-        "content-type": "application/json",
+        "content-type": content_type,
         "x-request-id": request_id.decode(),
         # The answer is passed on as it comes, and its end is looked at.
         "accept-encoding": "identity",
     }
+    if isinstance(payload, list):
+        own["content-length"] = str(sum(map(len, payload)))
     if route.keyed:
         own["authorization"] = f"Bearer {_key(route.deployment_id)}"
     return {**passed, **own}

@@ -24,7 +24,9 @@ def frame(text: str) -> bytes:
 
 
 USAGE = b'data: {"id":"c1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}\n\n'
-STREAM = [b": comment\n\n", frame("He"), frame("llo 你好"), USAGE, b"data: [DONE]\n\n"]
+#: What a client gets, without and with the usage that it may ask for.
+STREAM = [b": comment\n\n", frame("He"), frame("llo 你好"), b"data: [DONE]\n\n"]
+STREAM_WITH_USAGE = [*STREAM[:-1], USAGE, STREAM[-1]]
 WHOLE = {
     "id": "c1",
     "object": "chat.completion",
@@ -58,6 +60,8 @@ class ScriptedUpstream:
     busy: asyncio.Event = field(default_factory=asyncio.Event)
     freed: asyncio.Event = field(default_factory=asyncio.Event)
     endpoint: str = ""
+    #: Bytes that a script could get rid of.
+    sent: int = 0
     _runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -117,9 +121,10 @@ async def answer(upstream: ScriptedUpstream, request: web.Request) -> web.Stream
 
 
 async def stream(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
-    """A complete stream of :data:`STREAM`."""
+    """A complete stream, with usage if that is asked for."""
     response = await _begin(request)
-    for part in STREAM:
+    options = json.loads(upstream.seen[-1].body).get("stream_options") or {}
+    for part in STREAM_WITH_USAGE if options.get("include_usage") else STREAM:
         await response.write(part)
     return response
 
@@ -199,3 +204,44 @@ async def _begin(request: web.Request) -> web.StreamResponse:
 def _cut(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+def saying(*parts: bytes, status: int = 200, content_type: str = "text/event-stream", cut: bool = False) -> Script:
+    """A script that sends ``parts``, each by itself, and ends in good order, or by a cut."""
+
+    async def say(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Type": content_type})
+        await response.prepare(request)
+        for part in parts:
+            await response.write(part)
+            # Each as a segment of its own.
+            await asyncio.sleep(0.01)
+        if cut:
+            _cut(request)
+        return response
+
+    return say
+
+
+def telling(content: Any, *, headers: dict[str, str] | None = None, status: int = 200) -> Script:
+    """A script that answers with JSON at once."""
+
+    async def tell(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        return web.json_response(content, headers=headers, status=status)
+
+    return tell
+
+
+async def flood(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+    """Frames without an end, as fast as they are taken; ``sent`` has their bytes."""
+    response = await _begin(request)
+    while True:
+        await response.write(STREAM[1] * 100)
+        upstream.sent += len(STREAM[1]) * 100
+
+
+async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that does not speak HTTP, for asyncio.start_server."""
+    await reader.read(1000)
+    writer.write(b"\x00\xff garbage\r\n\r\nmore of it")
+    writer.close()

@@ -104,7 +104,7 @@ async def test_a_body_of_unknown_length_is_counted_while_it_is_read(
         assert response.status == 413
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/images/generations", "/api/chat", "/v1/"])
+@pytest.mark.parametrize("path", ["/v1/complete", "/v1/images", "/v1/"])
 async def test_an_address_that_is_not_served_is_a_404_that_lists_those_that_are(
     gateway: RunningGateway, path: str
 ) -> None:

@@ -10,6 +10,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from playground.key_rules import EndpointKind, KeyLimits, KeyRules
+
 
 class GatewayKey(models.Model):
     """A key that programs send to the gateway. Only its digest is kept; see services/keys.py."""
@@ -32,6 +34,13 @@ class GatewayKey(models.Model):
     )
     created_at = models.DateTimeField(_("made"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    allowed_models = models.JSONField(
+        _("models"), default=list, blank=True, help_text=_("Names of models and configs; empty is all.")
+    )
+    allowed_endpoints = models.JSONField(_("kinds of request"), default=list, blank=True, help_text=_("Empty is all."))
+    requests_per_minute = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(_("tokens per day"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
     revoked_by = models.CharField(_("revoked by"), max_length=150, blank=True, editable=False)
     last_used_at = models.DateTimeField(
@@ -64,3 +73,29 @@ class GatewayKey(models.Model):
         if self.expires_at is not None and self.expires_at <= moment:
             return self.State.EXPIRED
         return self.State.ACTIVE
+
+    @property
+    def rules(self) -> KeyRules:
+        """Scopes and limits."""
+        return KeyRules(
+            models=tuple(self.allowed_models),
+            endpoints=tuple(self.allowed_endpoints),
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            tokens_per_day=self.tokens_per_day,
+        )
+
+    @property
+    def limits(self) -> KeyLimits:
+        """How much it may use."""
+        return KeyLimits(
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            tokens_per_day=self.tokens_per_day,
+        )
+
+    @property
+    def endpoint_words(self) -> list[str]:
+        """The kinds of request that it may send, in words."""
+        known = dict(EndpointKind.choices)
+        return [str(known.get(kind, kind)) for kind in self.allowed_endpoints]

@@ -1,0 +1,215 @@
+"""Each address: whom it may ask, what the engine gets, what the client gets, in the protocol's own shape."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import aiohttp
+import pytest
+
+from deployments.engines import engine_names
+from playground.gateway.endpoints import ENDPOINTS, Endpoint
+from tests.fakes import upstream as scripts
+from tests.fakes.gateway import RunningGateway, until
+from tests.fakes.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ANSWER = {"object": "anything", "data": [1.50, "你好"], "model": "served-tiny"}
+JSON_ENDPOINTS = [each for each in ENDPOINTS if each.names_model and each.body == "json"]
+FORM_ENDPOINTS = [each for each in ENDPOINTS if each.body == "multipart"]
+
+
+def served_by(endpoint: Endpoint) -> dict[str, Any]:
+    protocol, engine = sorted(endpoint.served_by)[-1]
+    return {"protocol": protocol, "engine": engine}
+
+
+def a_form(**fields: Any) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for name, value in fields.items():
+        if isinstance(value, bytes):
+            form.add_field(name, io.BytesIO(value), filename=f"{name}.bin", content_type="application/octet-stream")
+        else:
+            form.add_field(name, value)
+    return form
+
+
+def test_every_engine_of_the_table_exists() -> None:
+    assert {engine for endpoint in ENDPOINTS for _protocol, engine in endpoint.served_by} <= set(engine_names())
+
+
+@pytest.mark.parametrize("endpoint", JSON_ENDPOINTS, ids=lambda each: each.path)
+async def test_a_json_request_passes_with_only_its_model_replaced(gateway: RunningGateway, endpoint: Endpoint) -> None:
+    async with ScriptedUpstream(scripts.telling(ANSWER)) as upstream:
+        await gateway.serve(upstream.route(**served_by(endpoint)))
+        sent = {"input": ["a", 2.50], "model": "Tiny-1B", "n": 1}
+        async with gateway.client.post(endpoint.path, json=sent) as response:
+            assert response.status == 200
+            assert await response.read() == json.dumps(ANSWER).encode()
+    assert upstream.seen[0].path == endpoint.path
+    assert upstream.seen[0].json == {**sent, "model": "served-tiny"}
+
+
+@pytest.mark.parametrize("endpoint", FORM_ENDPOINTS, ids=lambda each: each.path)
+@pytest.mark.parametrize("size", [10, 3_000_000])
+async def test_a_form_passes_with_only_its_model_replaced(
+    gateway: RunningGateway, endpoint: Endpoint, size: int
+) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    async with ScriptedUpstream(scripts.telling(ANSWER)) as upstream:
+        await gateway.serve(upstream.route(**served_by(endpoint)))
+        form = a_form(prompt="sea\r\n--x", file=content, model="tiny", n="1")
+        async with gateway.client.post(endpoint.path, data=form) as response:
+            assert response.status == 200
+            assert await response.read() == json.dumps(ANSWER).encode()
+        # The same form asks the engine as it would without the gateway, by its own name.
+        boundary = re.search(r"boundary=(\S+)", upstream.seen[0].headers["content-type"])
+        assert boundary is not None
+        parts = upstream.seen[0].body.split(f"--{boundary[1]}".encode())
+    assert [part.split(b'name="')[1].split(b'"')[0] for part in parts[1:-1]] == [b"prompt", b"file", b"model", b"n"]
+    assert parts[3].endswith(b"\r\n\r\nserved-tiny\r\n")
+    assert parts[2].endswith(content + b"\r\n")
+    assert upstream.seen[0].headers["content-length"] == str(len(upstream.seen[0].body))
+
+
+@pytest.mark.parametrize("name", ["generate", "generate_stream"])
+async def test_tgis_own_requests_name_the_config_in_the_path(gateway: RunningGateway, name: str) -> None:
+    raw = b'{ "inputs": "Hi",  "parameters": {"max_new_tokens": 5} }'
+    stream = b'data:{"index":1,"token":{"id":5,"text":"a"},"generated_text":"a","details":{"generated_tokens":1}}\n\n'
+    script = scripts.saying(stream) if name == "generate_stream" else scripts.telling({"generated_text": "a"})
+    async with ScriptedUpstream(script) as upstream:
+        await gateway.serve(upstream.route(engine="tgi"))
+        async with gateway.client.post(f"/tgi/tiny/{name}", data=raw) as response:
+            assert response.status == 200
+            if name == "generate_stream":
+                assert await response.read() == stream
+        async with gateway.client.post(f"/tgi/other/{name}", data=raw) as response:
+            assert response.status == 404
+            assert (await response.json())["error_type"] == "validation"
+    assert upstream.seen[0].path == f"/{name}"
+    assert upstream.seen[0].body == raw
+
+
+async def test_a_mismatch_names_what_the_config_can_do(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        text = upstream.route(1, engine="tgi")
+        image = upstream.route(2, config="flux", model="FLUX", protocol="openai-image", engine="localai")
+        await gateway.serve(text, image)
+        async with gateway.client.post("/v1/embeddings", json={"model": "tiny"}) as response:
+            error = (await response.json())["error"]
+        async with gateway.chat("flux") as other:
+            assert "It serves: /v1/images/generations." in (await other.json())["error"]["message"]
+    assert response.status == other.status == 404
+    assert error["code"] == "endpoint_not_served"
+    assert error["message"] == (
+        "tiny (tgi) does not serve /v1/embeddings. It serves: /v1/chat/completions, /v1/completions, "
+        "/tgi/CONFIG/generate_stream, /tgi/CONFIG/generate."
+    )
+    assert upstream.seen == []
+
+
+async def test_a_model_asks_those_of_its_configs_that_can(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.answer) as talks, ScriptedUpstream(scripts.telling(ANSWER)) as embeds:
+        await gateway.serve(talks.route(1, config="a", engine="tgi"), embeds.route(2, config="b", engine="vllm"))
+        for _each in range(5):
+            async with gateway.client.post("/v1/embeddings", json={"model": "Tiny-1B"}) as response:
+                assert response.headers["X-Berth-Deployment"] == "2"
+
+
+async def test_ollama_configs_talk_openai_whichever_protocol_they_name(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route(protocol="ollama-text", engine="ollama"))
+        async with gateway.chat() as response:
+            assert response.status == 200
+
+
+async def test_anthropics_clients_send_their_key_and_version_their_own_way(gateway: RunningGateway, a_key: Any) -> None:
+    headers = {"x-api-key": a_key.secret, "anthropic-version": "2023-06-01", "anthropic-beta": "tools-1"}
+    async with (
+        ScriptedUpstream(scripts.telling({"type": "message"})) as upstream,
+        aiohttp.ClientSession(gateway.url, headers=headers) as client,
+    ):
+        await gateway.serve(upstream.route(engine="vllm"))
+        async with client.post("/v1/messages", json={"model": "tiny", "max_tokens": 5}) as response:
+            assert response.status == 200
+        async with client.post("/v1/messages", json={"model": "none", "max_tokens": 5}) as response:
+            assert response.status == 404
+            answer = await response.json()
+    assert answer["type"] == "error"
+    assert answer["error"]["type"] == "not_found_error"
+    assert set(answer["error"]) == {"type", "message"}
+    sent = upstream.seen[0].headers
+    assert (sent["anthropic-version"], sent["anthropic-beta"]) == ("2023-06-01", "tools-1")
+    assert not sent.keys() & {"x-api-key", "authorization"}
+
+
+async def test_a_wrong_key_is_refused_in_each_protocols_shape(gateway: RunningGateway) -> None:
+    async with aiohttp.ClientSession(gateway.url, headers={"x-api-key": "berth-no"}) as client:
+        async with client.post("/v1/messages", json={}) as response:
+            assert (await response.json())["error"]["type"] == "authentication_error"
+        async with client.post("/tgi/tiny/generate", json={}) as response:
+            assert set(await response.json()) == {"error", "error_type"}
+        async with client.post("/api/chat", json={}) as other:
+            assert isinstance((await other.json())["error"], str)
+    assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sent", "said"),
+    [
+        ("application/json", b"{}", "takes a form"),
+        ("multipart/form-data", b"", "takes a form"),
+        ("multipart/form-data; boundary=x", b"nothing", "not a valid form"),
+        ("multipart/form-data; boundary=x", b"--x\r\ncontent-disposition: form-data", "not a valid form"),
+        ("multipart/form-data; boundary=x", b'--x\r\nA: form-data; name="a"\r\n\r\nb\r\n--x--', "lacks 'model'"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="model"; filename="m"\r\n\r\ntiny\r\n--x--',
+            "lacks 'model'",
+        ),
+    ],
+)
+async def test_a_wrong_form_is_a_400_that_says_so(
+    gateway: RunningGateway, content_type: str, sent: bytes, said: str
+) -> None:
+    async with gateway.client.post(
+        "/v1/audio/transcriptions", data=sent, headers={"Content-Type": content_type}
+    ) as response:
+        assert response.status == 400
+        assert said in (await response.json())["error"]["message"]
+
+
+async def test_a_compressed_body_is_a_415_that_says_what_to_do(gateway: RunningGateway) -> None:
+    async with gateway.chat(data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}) as response:
+        assert response.status == 415
+        assert "without Content-Encoding" in (await response.json())["error"]["message"]
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route())
+        async with gateway.chat(headers={"Content-Encoding": "identity"}) as response:
+            assert response.status == 200
+
+
+async def test_audio_comes_as_it_is_made(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.saying(b"ID3", b"\x00" * 10, content_type="audio/mpeg")) as upstream:
+        await gateway.serve(upstream.route(engine="localai"))
+        async with gateway.client.post("/v1/audio/speech", json={"model": "tiny", "input": "Hi"}) as response:
+            assert await response.content.readany() == b"ID3"
+            assert await response.read() == b"\x00" * 10
+            assert response.content_type == "audio/mpeg"
+
+
+async def test_a_body_of_63_mb_passes(gateway: RunningGateway) -> None:
+    content = b"x" * (63 * 1024 * 1024)
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + content
+    form += b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntiny\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    async with ScriptedUpstream(scripts.telling(ANSWER)) as upstream:
+        await gateway.serve(upstream.route(engine="vllm"))
+        async with gateway.client.post("/v1/audio/transcriptions", data=io.BytesIO(form), headers=headers) as response:
+            assert response.status == 200
+    assert len(upstream.seen[0].body) == len(form) + len("served-tiny") - len("tiny")
+    await until(lambda: gateway.application.budget.used == 0)
