@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +45,10 @@ DOCUMENTED = {
         "a recording on which nothing is put (nvml)."
     ),
     "BERTH_USAGE_RAW_DAYS": "Days that single requests stay in the database, without their text; sums stay longer (7).",
+    "BERTH_METRICS_ALLOW": (
+        "Networks whose clients may read /metrics without a key, comma-separated; empty for none "
+        "(127.0.0.1/32,::1/128)."
+    ),
     "DOCKER_HOST": "Address of the Docker engine (unix:///var/run/docker.sock).",
     "DOCKER_TLS_VERIFY": "1: the engine at a tcp:// address is reached by TLS, and both sides prove who they are (no).",
     "DOCKER_CERT_PATH": "Folder of ca.pem, cert.pem and key.pem for that (~/.docker).",
@@ -91,6 +95,7 @@ class Environment:
     host_paths: tuple[Path, ...]
     gpu_source: str
     usage_raw_days: int
+    metrics_allow: tuple[IPv4Network | IPv6Network, ...]
 
 
 def read_environment() -> Environment:
@@ -118,6 +123,7 @@ def read_environment() -> Environment:
     host_paths = env.str("BERTH_HOST_PATHS", "", validate=_absolute_paths)
     gpu_source = env.str("BERTH_GPU_SOURCE", "", validate=_gpu_source)
     usage_raw_days = env.int("BERTH_USAGE_RAW_DAYS", 7, validate=validate.Range(0, 400))
+    metrics_allow = env.str("BERTH_METRICS_ALLOW", "127.0.0.1/32,::1/128", validate=_networks)
     hub_url = env.str("HF_ENDPOINT", "", validate=_http_url)
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
     node_name = env.str("BERTH_NODE_NAME", "", validate=validate.Length(0, 100))
@@ -131,10 +137,9 @@ def read_environment() -> Environment:
     if gateway_port == port:
         raise SettingsError(f"BERTH_GATEWAY_PORT is {gateway_port}, which is BERTH_PORT too: choose another port.")
     _require_certificates()
-    browser_host = reachable_host(host)
-    public_url = (public_url or f"http://{browser_host}:{port}").rstrip("/")
+    public_url = (public_url or f"http://{reachable_host(host)}:{port}").rstrip("/")
     gateway_url_given = bool(gateway_url)
-    gateway_url = (gateway_url or f"http://{browser_host}:{gateway_port}").rstrip("/")
+    gateway_url = (gateway_url or f"http://{reachable_host(host)}:{gateway_port}").rstrip("/")
     return Environment(
         host=host,
         port=port,
@@ -160,6 +165,7 @@ def read_environment() -> Environment:
         host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
         gpu_source=gpu_source,
         usage_raw_days=usage_raw_days,
+        metrics_allow=tuple(_split_networks(metrics_allow)),
         hub_url=hub_url.rstrip("/"),
         secrets={name: value for name, value in secrets.items() if value},
     )
@@ -223,6 +229,17 @@ def _address(value: str) -> None:
         raise ValidationError(
             f"{value!r} is no address of one host; write the private one of this host, such as 10.0.0.5"
         )
+
+
+def _networks(value: str) -> None:
+    try:
+        _split_networks(value)
+    except ValueError as error:
+        raise ValidationError(f"{error}; write networks such as 10.0.0.0/8,fd00::/8") from None
+
+
+def _split_networks(value: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
 
 
 def _absolute_paths(value: str) -> None:

@@ -10,6 +10,7 @@ from django.views.i18n import set_language
 
 from . import health, views
 from .doctor import views as doctor_views
+from .metrics import views as metrics_views
 
 admin.site.site_header = admin.site.site_title = "Berth"
 
@@ -21,6 +22,7 @@ dashboard = (
         path("doctor/<str:name>/examine/", doctor_views.examine, name="examine"),
         path("healthz", health.healthz, name="healthz"),
         path("readyz", health.readyz, name="readyz"),
+        path("metrics", metrics_views.metrics, name="metrics"),
     ],
     "dashboard",
 )

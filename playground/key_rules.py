@@ -9,7 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class EndpointKind(models.TextChoices):
-    """What is asked of a model, whatever the protocol. The gateway's table of addresses names these."""
+    """What is asked of a model, whatever the protocol. The gateway's table of addresses names these.
+
+    METRICS is asked of Berth itself, at ``/metrics``, and only a key that names it may: no choice does not include it.
+    """
 
     CHAT = "chat", _("chat")
     COMPLETIONS = "completions", _("text completion")
@@ -17,6 +20,7 @@ class EndpointKind(models.TextChoices):
     RERANK = "rerank", _("reranking")
     IMAGES = "images", _("images")
     AUDIO = "audio", _("audio")
+    METRICS = "metrics", _("metrics")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

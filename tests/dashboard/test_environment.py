@@ -43,6 +43,8 @@ def test_defaults_need_no_setting_at_all() -> None:
         ("BERTH_PUBLIC_URL", "https://host.example/berth", "a path is not supported"),
         ("BERTH_GPU_SOURCE", "/tmp/trace.jsonl", "must be replay: and the path of a recording, none, or nvml"),
         ("BERTH_GPU_SOURCE", "replay:", "must be replay: and the path of a recording, none, or nvml"),
+        ("BERTH_METRICS_ALLOW", "prometheus", "write networks such as 10.0.0.0/8"),
+        ("BERTH_METRICS_ALLOW", "10.0.0.5/8", "has host bits set; write networks"),
         ("BERTH_ADMIN_PASSWORD", "short", "a password has at least 8 characters"),
         ("BERTH_NODE_ADDRESS", "gpu-01", "is not an IP address of this host; write one such as 10.0.0.5"),
         ("BERTH_NODE_ADDRESS", "0.0.0.0", "open to all of its networks; write its private address"),  # noqa: S104

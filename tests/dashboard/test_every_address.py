@@ -22,8 +22,8 @@ ARGUMENTS: dict[str, object] = {
     "attempt": 1,
     "uuid": "GPU-1",
 }
-#: Open by design: entrance, language, health; the stock admin keeps its own door.
-OPEN = {"login", "logout", "set_language", "dashboard:healthz", "dashboard:readyz"}
+#: Open by design: entrance, language, health; the stock admin and the metrics keep their own doors.
+OPEN = {"login", "logout", "set_language", "dashboard:healthz", "dashboard:readyz", "dashboard:metrics"}
 
 
 def addresses() -> Iterator[str]:
@@ -69,3 +69,11 @@ def test_a_person_without_a_role_is_refused(client: Client, address: str, method
     client.force_login(User.objects.create_user("nobody"))
     answer = getattr(client, method)(address)
     assert answer.status_code in {403, 405}, answer.content[:300]
+
+
+@pytest.mark.parametrize(("method", "status"), [("get", 401), ("post", 405)])
+def test_metrics_are_closed_to_strangers_and_to_sessions_of_any_role(client: Client, method: str, status: int) -> None:
+    elsewhere = {"REMOTE_ADDR": "203.0.113.7"}
+    assert getattr(client, method)("/metrics", **elsewhere).status_code == status
+    client.force_login(User.objects.create_superuser("root"))
+    assert getattr(client, method)("/metrics", **elsewhere).status_code == status

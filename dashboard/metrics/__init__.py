@@ -1,0 +1,1 @@
+"""``/metrics`` for Prometheus: one module for each family of metrics; names are in base units, with HELP."""
