@@ -14,8 +14,13 @@ from pathlib import Path
 from .at_rest import at_rest_figures
 from .catalogue_page import page_figures
 from .containers import container_rows
+from .gateway import gateway_rows
+from .gpu_history import gpu_history_rows
+from .gpu_pages import gpu_page_rows
+from .gpu_sockets import gpu_socket_figures, gpu_socket_rows
 from .installation import Installation, memory_by_process
 from .main_job import first_token_figures
+from .usage import usage_rows
 
 Row = tuple[str, str, str]
 CONTAINER_ROUNDS = 7
@@ -48,6 +53,16 @@ def main() -> None:
             rows.append(("  database queries, with 0 and with 1,000", f"{page.queries}", "constant"))
         finally:
             installation.down()
+        installation.settings = {"BERTH_GPU_SOURCE": "replay:h200x4"}
+        installation.up()
+        try:
+            rows.extend(gpu_page_rows(installation))
+        finally:
+            installation.down()
+    rows.extend(gpu_history_rows())
+    rows.extend(gpu_socket_rows(gpu_socket_figures()))
+    rows.extend(gateway_rows())
+    rows.extend(usage_rows())
     rest = at_rest_figures()
     rows.append((f"{rest.deployments} deployments at rest: database queries a minute", f"{rest.queries}", ""))
     rows.append(("  CPU of sweep and worker a minute", f"{rest.cpu_s:.1f} s", ""))

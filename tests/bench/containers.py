@@ -15,12 +15,13 @@ from datetime import datetime
 from typing import Any
 
 import docker
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from tests.docker_engine import IMAGE, ensure_image
 from tests.requirements import PROBES
 
-from .installation import ADMIN_PASSWORD, Installation
+from .browser import signed_in_page
+from .installation import Installation
 
 REPOSITORY = "berth-bench/moored"
 NAME = f"{REPOSITORY}:1"
@@ -201,19 +202,8 @@ def _catalogue_page(installation: Installation) -> Iterator[Page]:
     configs = "".join(CONFIG.format(seconds=s, image=NAME, script=LOADS) for s in (QUICK_S, SLOW_S))
     (folder / "moored.yaml").write_text(f"models:\n  - name: Moored\nconfigs:\n{configs}")
     installation.manage("load_catalogue")
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=PROBES["chromium"][0](), args=flags)
-        page = browser.new_context(locale="en-GB").new_page()
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page.goto(f"{installation.url}/")
-        page.get_by_label("Name").fill("admin")
-        page.get_by_label("Password").fill(ADMIN_PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"{installation.url}/")
+    with signed_in_page(installation) as page:
         page.goto(f"{installation.url}/catalogue/?q=moored")
         expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
         page.evaluate(WATCH)
         yield page
-        browser.close()

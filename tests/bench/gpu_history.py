@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -74,8 +74,8 @@ def _measure() -> GpuHistory:
     from deployments.gpu_readings import NodeReading
 
     now = time.time() // 3600 * 3600 - 10.0  # as far from the last block as can be
-    _write_past(now)
     writer, node = HistoryWriter(), "bench"
+    _write_past(now, node, [_uuid(index) for index in range(GPUS)])
     took = []
     for second in range(-1000, 0):
         reading = NodeReading(
@@ -106,7 +106,7 @@ def _measure() -> GpuHistory:
     )
 
 
-def _write_past(now: float) -> None:
+def _write_past(now: float, node: str, uuids: Sequence[str]) -> None:
     """The blocks as the writer makes them, without its thousands of seconds for each; of one GPU, kept for all."""
     from deployments.gpu_history.buckets import roll_up, sample
     from deployments.gpu_history.streams import MINUTES, TENS, append, blocks_of, key_of
@@ -120,8 +120,8 @@ def _write_past(now: float) -> None:
             seconds = [sample(_gpu(moment, 1), _runs(), at=moment) for moment in moments]
             (packed,) = blocks_of(roll_up([one for one in seconds if one], step_s=level.step_s), level=level)
             pipeline = client().pipeline(transaction=False)
-            for index in range(GPUS):
-                append(pipeline, key_of("bench", _uuid(index), level), packed, level=level)
+            for uuid in uuids:
+                append(pipeline, key_of(node, uuid, level), packed, level=level)
             pipeline.execute()
 
 
@@ -189,6 +189,24 @@ def _surroundings() -> Iterator[None]:
             server.terminate()
 
 
+def fill_week(redis_url: str, data_dir: str, *, node: str, uuids: Sequence[str]) -> None:
+    """Give GPUs of a running installation a past of seven days, in a process of its own."""
+    environment = {
+        **os.environ,
+        "REDIS_URL": redis_url,
+        "BERTH_DATA_DIR": data_dir,
+        "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+    }
+    argv = [sys.executable, "-m", "tests.bench.gpu_history", "fill", node, *uuids]
+    subprocess.run(argv, env=environment, check=True, timeout=900)
+
+
 if __name__ == "__main__":
-    with _surroundings():
-        print(json.dumps(asdict(_measure())))
+    if sys.argv[1:2] == ["fill"]:
+        import django
+
+        django.setup()
+        _write_past(time.time(), sys.argv[2], sys.argv[3:])
+    else:
+        with _surroundings():
+            print(json.dumps(asdict(_measure())))

@@ -37,6 +37,8 @@ class Installation:
         self.home = folder / "berth"
         self.port = two_free_ports()
         self.process: subprocess.Popen[str] | None = None
+        #: Settings of the next ``up``.
+        self.settings: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -52,7 +54,7 @@ class Installation:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "DJANGO_"))}
         for name in ("REDIS_URL", "DATABASE_URL", "MAKEFLAGS", "MAKELEVEL", "VIRTUAL_ENV"):
             kept.pop(name, None)
-        return {**kept, "BERTH_PORT": str(self.port), "BERTH_ADMIN_PASSWORD": ADMIN_PASSWORD}
+        return {**kept, "BERTH_PORT": str(self.port), "BERTH_ADMIN_PASSWORD": ADMIN_PASSWORD, **self.settings}
 
     def clone(self) -> None:
         """What is committed now, and nothing else."""
