@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from deployments.gpu_readings import GpuProcess, GpuReading, HostReading, NodeReading, RunReading
 
-from .gpu_words import Surroundings, Verdict, limiter_words, run_of, verdict_of
+from .gpu_verdicts import Surroundings, Verdict, run_of, verdict_of
+from .gpu_words import limiter_words
 
 #: Memory that no process explains is named in the key from here on; drivers always keep a little.
 NAMED_FROM_BYTES = 1 << 29

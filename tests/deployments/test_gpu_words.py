@@ -8,9 +8,9 @@ import pytest
 
 from deployments.gpu_readings import LIMITERS, GpuProcess, GpuReading, RunReading
 from deployments.placement.views import GIB
+from deployments.presentation.gpu_verdicts import Surroundings, verdict_of
 from deployments.presentation.gpu_words import (
     TOLD,
-    Surroundings,
     flag_fix,
     flag_words,
     limiter_strings,
@@ -18,7 +18,6 @@ from deployments.presentation.gpu_words import (
     main_limiter,
     missing_words,
     source_words,
-    verdict_of,
 )
 
 NOW = 1_000_000.0
