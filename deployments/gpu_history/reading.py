@@ -17,9 +17,18 @@ from deployments.redis_keys import gpu_marks
 from .blocks import STATISTICS, Columns, field_lines, gap_after, to_columns
 from .buckets import FIELDS
 from .marks import Mark, marks_of
-from .streams import FINER, MINUTES, SECONDS, TAIL, TENS, Level, buckets_in, key_of, stretch, texts
+from .streams import FINER, MINUTES, SECONDS, TAIL, TEN_MINUTES, TENS, Level, buckets_in, key_of, stretch, texts
 
-RANGES = {"15m": SECONDS, "6h": TENS, "7d": MINUTES}
+#: What may be asked for: a resolution, and how many seconds back.
+RANGES = {
+    "15m": (SECONDS, SECONDS.kept_s),
+    "6h": (TENS, TENS.kept_s),
+    "24h": (MINUTES, 86_400),
+    "7d": (TEN_MINUTES, TEN_MINUTES.kept_s),
+    "7d-minutes": (MINUTES, MINUTES.kept_s),
+}
+#: What pages draw. The week by minutes is ten thousand columns: for programs.
+CHARTED = tuple(name for name in RANGES if name != "7d-minutes")
 SPARKLINE_S = 900
 SPARKLINE_FIELD = "utilization_gpu_percent"
 #: Clocks of two hosts differ.
@@ -39,17 +48,18 @@ def series_json(uuid: str, *, node: str, range_name: str, now: float | None = No
     nulls, however long it is. ``fields`` has for each of FIELDS ``mean``, ``min`` and ``max`` (for ``15m`` the mean
     alone), ``runs`` for each deployment its config and ``mean`` bytes. Raises InvalidInputError, RedisError.
     """
-    level = RANGES.get(range_name)
+    level, length_s = RANGES.get(range_name, (None, 0))
     if level is None:
         raise InvalidInputError(_("The range is one of %(ranges)s.") % {"ranges": ", ".join(RANGES)})
     now = time.time() if now is None else now
-    since, until = now - level.kept_s, now + AHEAD_S
+    since, until = now - length_s, now + AHEAD_S
     levels = [level] if level is SECONDS else [level, *_finer(level)]
     # The coarse first: what is closed in between stands in both, and never in neither.
     pipeline = client().pipeline(transaction=False)
     for each in levels:
-        # Whole nodes of a stream are dropped, so that there may be more than asked for.
-        pipeline.xrevrange(key_of(node, uuid, each), count=2 * each.entries if each is level else TAIL[each])
+        # Twice as many as there should be: after the clock was set back some stand there again.
+        most = 2 * (length_s // each.entry_s + 2) if each is level else TAIL[each]
+        pipeline.xrevrange(key_of(node, uuid, each), count=most)
     pipeline.xrange(gpu_marks(node))
     *found, marked = pipeline.execute()
     packed = {each: texts(entries, newest_first=True) for each, entries in zip(levels, found, strict=True)}
@@ -102,7 +112,7 @@ def _with_gaps(pieces: Sequence[Columns]) -> list[Columns]:
 
 def _json(pieces: Sequence[Columns], marks: Sequence[Mark], *, range_name: str, since: float, until: float) -> str:
     """Joins the text of the columns; to make numbers of a week and write them again takes several times as long."""
-    level = RANGES[range_name]
+    level, _length_s = RANGES[range_name]
     told = {
         "range": range_name,
         "step_s": level.step_s,

@@ -1,4 +1,4 @@
-"""The three streams of a GPU, and reading a stretch of time out of them.
+"""The four streams of a GPU, and reading a stretch of time out of them.
 
 Entries get their ids from Redis, which never refuses one, and carry their own times: so a clock that is set back
 breaks nothing. Each stream is bounded by its number of entries, and forgotten a day after its last one is too old.
@@ -44,9 +44,11 @@ SECONDS = Level(step_s=1, entry_s=1, kept_s=900)
 #: Short blocks: whoever reads rolls up what is not in one yet.
 TENS = Level(step_s=10, entry_s=120, kept_s=6 * 3600)
 MINUTES = Level(step_s=60, entry_s=1800, kept_s=7 * 86_400)
+#: For the chart of a week, which has no place for ten thousand columns.
+TEN_MINUTES = Level(step_s=600, entry_s=6 * 3600, kept_s=7 * 86_400)
 #: At most so many entries are in no coarser block yet: those of one block, and some until its turn to be closed comes.
-TAIL = {SECONDS: 400, TENS: 40}
-FINER = {TENS: SECONDS, MINUTES: TENS}
+TAIL = {SECONDS: 400, TENS: 40, MINUTES: 20}
+FINER = {TENS: SECONDS, MINUTES: TENS, TEN_MINUTES: MINUTES}
 #: The packed entries of one GPU by resolution, oldest first; a resolution that was not read is left out.
 Packed = Mapping[Level, Sequence[str]]
 

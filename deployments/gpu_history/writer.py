@@ -15,7 +15,6 @@ from .buckets import roll_up, sample
 from .streams import (
     FINER,
     KEPT_S,
-    MINUTES,
     SECONDS,
     TAIL,
     TENS,
@@ -94,18 +93,19 @@ class HistoryWriter:
         """Write the blocks that are over, and remember that only once Redis has them."""
         reading = client().pipeline(transaction=False)
         reading.xrevrange(key_of(node, uuid, SECONDS), count=TAIL[SECONDS])
-        # All of them, for after the clock was set back the first of a block may be far behind its last.
-        reading.xrevrange(key_of(node, uuid, TENS), count=2 * TENS.entries if MINUTES in levels else 1)
-        reading.xrevrange(key_of(node, uuid, MINUTES), count=1)
+        rolled_up = {FINER[level] for level in levels}
+        for level in FINER:
+            # All of them, for after the clock was set back the first of a block may be far behind its last.
+            reading.xrevrange(key_of(node, uuid, level), count=2 * level.entries if level in rolled_up else 1)
         found = [texts(entries, newest_first=True) for entries in reading.execute()]
-        packed = dict(zip((SECONDS, TENS, MINUTES), found, strict=True))
+        packed = dict(zip((SECONDS, *FINER), found, strict=True))
         writing = client().pipeline(transaction=False)
         for level in levels:
             over = level.block_at(at)
             begun = self._open.get((node, uuid, level), _end_of_last(packed[level], level))
             finer = buckets_in(packed, FINER[level], since=min(begun, over), until=over)
             blocks = blocks_of(roll_up(finer, step_s=level.step_s), level=level)
-            # The minutes are made from the tens, those of now too.
+            # The minutes are made from the tens, those of now too, and so on.
             packed[level] = [*packed[level], *blocks]
             for block in blocks:
                 append(writing, key_of(node, uuid, level), block, level=level)

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from deployments.gpu_history import RANGES
+from deployments.gpu_history import CHARTED
 from deployments.models import Node
 from deployments.presentation.gpu_strings import gpu_strings
 from deployments.selectors_gpus import gpu_fleet, run_counts
@@ -35,4 +35,4 @@ def gpus(request: PageRequest) -> HttpResponse:
 def chosen_range(request: PageRequest) -> str:
     """The range of the charts that the address names, else the shortest."""
     asked = request.GET.get("range", "")
-    return asked if asked in RANGES else DEFAULT_RANGE
+    return asked if asked in CHARTED else DEFAULT_RANGE

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GPUS = 8
 ROUNDS = 15
-RANGES = ("15m", "6h", "7d")
+RANGES = ("15m", "6h", "24h", "7d")
 #: Not the whole week in seconds, which would take hours: each bucket of the coarse streams is made from this many.
 SAMPLES_OF_A_BUCKET = 3
 
@@ -69,7 +69,7 @@ def _measure() -> GpuHistory:
     import redis
 
     from deployments.gpu_history import series_json, sparklines
-    from deployments.gpu_history.streams import MINUTES, SECONDS, TENS, key_of
+    from deployments.gpu_history.streams import MINUTES, SECONDS, TEN_MINUTES, TENS, key_of
     from deployments.gpu_history.writer import HistoryWriter
     from deployments.gpu_readings import NodeReading
 
@@ -86,7 +86,7 @@ def _measure() -> GpuHistory:
         took.append((time.perf_counter() - began) * 1000)
     server = redis.Redis.from_url(os.environ["REDIS_URL"])
     uuids = [_uuid(index) for index in range(GPUS)]
-    levels = dict(zip(RANGES, (SECONDS, TENS, MINUTES), strict=True))
+    levels = dict(zip(RANGES, (SECONDS, TENS, MINUTES, TEN_MINUTES), strict=True))
     sizes = {
         name: sum(int(server.memory_usage(key_of(node, uuid, level), samples=0) or 0) for uuid in uuids) / 1e6
         for name, level in levels.items()
@@ -109,10 +109,10 @@ def _measure() -> GpuHistory:
 def _write_past(now: float, node: str, uuids: Sequence[str]) -> None:
     """The blocks as the writer makes them, without its thousands of seconds for each; of one GPU, kept for all."""
     from deployments.gpu_history.buckets import roll_up, sample
-    from deployments.gpu_history.streams import MINUTES, TENS, append, blocks_of, key_of
+    from deployments.gpu_history.streams import MINUTES, TEN_MINUTES, TENS, append, blocks_of, key_of
     from deployments.redis import client
 
-    for level in (TENS, MINUTES):
+    for level in (TENS, MINUTES, TEN_MINUTES):
         end = level.block_at(now - 1000)
         every = level.step_s / SAMPLES_OF_A_BUCKET
         for block in range(end - level.kept_s, end, level.entry_s):

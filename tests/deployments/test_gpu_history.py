@@ -63,9 +63,9 @@ def test_the_coarse_charts_have_what_is_in_no_block_yet() -> None:
     writer = write(range(45), used=10)
     write([45], writer=writer, used=90)
     assert columns(drawn("6h", after=46)) == [(0, 10, 10), (10, 10, 10), (20, 10, 10), (30, 10, 10), (40, 6, 23.3)]
-    (minute,) = columns(drawn("7d", after=46))
+    (minute,) = columns(drawn("24h", after=46))
     assert minute == (0, 46, 11.7)
-    value = drawn("7d", after=46)["fields"][USED]
+    value = drawn("24h", after=46)["fields"][USED]
     assert (value["min"], value["max"]) == ([10], [90])
 
 
@@ -73,7 +73,7 @@ def test_the_coarse_charts_have_what_is_in_no_block_yet() -> None:
 def test_the_charts_go_on_over_the_ends_of_blocks() -> None:
     write(range(1, 3 * 3600, 7))
     now = 3 * 3600
-    tens, minutes = columns(drawn("6h", after=now)), columns(drawn("7d", after=now))
+    tens, minutes = columns(drawn("6h", after=now)), columns(drawn("24h", after=now))
     assert [at for at, _samples, _mean in tens] == list(range(0, now, 10))
     assert [at for at, _samples, _mean in minutes] == list(range(0, now, 60))
     for found in (tens, minutes):
@@ -90,7 +90,7 @@ def test_the_recording_is_drawn_as_it_was_measured() -> None:
         watts = [round(gpus[index].power_watts or 0, 1) for gpus in recorded()]
         assert chart["fields"]["power_watts"]["mean"] == watts
         assert chart["fields"]["sm_active_percent"]["mean"] == [None] * 150, "the recording has none"
-        coarse = series(gpu.uuid, node=NODE, range_name="7d", now=NOON + 150)
+        coarse = series(gpu.uuid, node=NODE, range_name="24h", now=NOON + 150)
         assert coarse["samples"] == [60, 60, 30]
         assert max(coarse["fields"]["power_watts"]["max"]) == max(watts)
         (run,) = coarse["runs"].items()
@@ -124,7 +124,7 @@ def test_a_gap_stays_a_gap_at_every_resolution() -> None:
     write([*range(60), *range(300, 360), *range(7200, 7260)])
     now = 7260
     assert [at for at, samples, mean in columns(drawn("6h", after=now)) if not samples and mean is None] == [60, 360]
-    assert columns(drawn("7d", after=now)) == [
+    assert columns(drawn("24h", after=now)) == [
         (0, 60, 50),
         (60, 0, None),
         (300, 60, 50),
@@ -155,17 +155,17 @@ def test_what_the_driver_did_not_say_is_null_and_not_zero() -> None:
 def test_a_new_agent_completes_what_was_half_made(ends: list[int], redis_server: redis.Redis) -> None:
     seconds = range(0, 4000, 9)
     write(seconds)
-    uninterrupted = [drawn(name, after=4000) for name in ("6h", "7d")]
+    uninterrupted = [drawn(name, after=4000) for name in ("6h", "24h")]
     redis_server.flushall()
     for begin, end in zip([0, *ends], [*ends, 4000], strict=True):
         write(second for second in seconds if begin <= second < end)
-    assert [drawn(name, after=4000) for name in ("6h", "7d")] == uninterrupted
+    assert [drawn(name, after=4000) for name in ("6h", "24h")] == uninterrupted
 
 
 def test_what_was_measured_before_a_night_without_an_agent_is_completed_after_it() -> None:
     write(range(90))
     write(range(10 * 3600, 10 * 3600 + 30))
-    assert columns(drawn("7d", after=10 * 3600 + 30)) == [
+    assert columns(drawn("24h", after=10 * 3600 + 30)) == [
         (0, 60, 50),
         (60, 30, 50),
         (120, 0, None),
@@ -191,7 +191,7 @@ def test_a_clock_that_is_set_back_breaks_nothing_and_is_said_once(caplog: pytest
 def test_after_an_hour_back_the_hour_is_there_once() -> None:
     writer = write(range(0, 4200, 5), used=10)
     write(range(600, 4200, 5), writer=writer, used=90)
-    for name, step in (("6h", 10), ("7d", 60)):
+    for name, step in (("6h", 10), ("24h", 60), ("7d", 600), ("7d-minutes", 60)):
         assert columns(drawn(name, after=4200)) == [
             (at, step // 5, 10 if at < 600 else 90) for at in range(0, 4200, step)
         ]
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_left_out(redis_server: redis.Redis) -> None:
             redis_server.xadd(key_of(NODE, UUID, level), {"b": broken})
     assert len(columns(drawn("6h", after=250))) == 25
     write(range(250, 4000, 10))
-    assert sum(samples for _at, samples, _mean in columns(drawn("7d", after=4000))) == 250 + 375
+    assert sum(samples for _at, samples, _mean in columns(drawn("24h", after=4000))) == 250 + 375
 
 
 # Whose memory
@@ -297,7 +297,7 @@ def test_while_processes_cannot_be_listed_nobody_knows_what_a_run_held() -> None
 
 
 def test_a_range_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="15m, 6h, 7d"):
+    with pytest.raises(InvalidInputError, match="15m, 6h, 24h, 7d, 7d-minutes"):
         drawn("1y", after=0)
 
 

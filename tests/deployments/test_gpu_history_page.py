@@ -38,7 +38,8 @@ def record(uuid: str) -> None:
 
 @pytest.mark.usefixtures("node")
 @pytest.mark.parametrize(
-    ("query", "step_s"), [({}, 1), ({"range": "15m"}, 1), ({"range": "6h"}, 10), ({"range": "7d"}, 60)]
+    ("query", "step_s"),
+    [({}, 1), ({"range": "15m"}, 1), ({"range": "6h"}, 10), ({"range": "24h"}, 60), ({"range": "7d"}, 600)],
 )
 def test_the_chart_gets_its_range(viewer: Client, query: dict[str, str], step_s: int) -> None:
     record("GPU-gpu-01-0")
@@ -63,7 +64,10 @@ def test_a_gpu_that_was_not_measured_has_an_empty_chart(viewer: Client) -> None:
 @pytest.mark.usefixtures("node")
 def test_a_range_that_is_none_is_refused_with_a_sentence(viewer: Client) -> None:
     response = viewer.get(PATH, {"range": "1y"})
-    assert (response.status_code, response.json()["error"]) == (400, "The range is one of 15m, 6h, 7d.")
+    assert (response.status_code, response.json()["error"]) == (
+        400,
+        "The range is one of 15m, 6h, 24h, 7d, 7d-minutes.",
+    )
 
 
 @pytest.mark.usefixtures("node")
@@ -85,7 +89,7 @@ def test_a_chart_costs_the_same_few_queries_always(
     viewer: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     record("GPU-gpu-01-0")
-    for name in ("15m", "7d"):
+    for name in ("15m", "24h"):
         with django_assert_num_queries(5):
             viewer.get(PATH, {"range": name})
 

@@ -20,7 +20,7 @@ uPlot.sync(SYNC);
 
 /** A moment as the readout shows it: with the day where the range has several. */
 export function momentWords(at, range) {
-  return (range === "7d" ? minuteOfDay : second).format(at * 1000);
+  return (range === "7d" || range === "24h" ? minuteOfDay : second).format(at * 1000);
 }
 
 /** The colour that the style sheet gives to `className` here. */

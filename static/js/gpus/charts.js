@@ -13,7 +13,7 @@ import { onTheme } from "berth/gpus/theme";
 import { watchNode } from "berth/gpus/watch";
 import { words } from "berth/gpus/words";
 
-const AGAIN_MS = { "15m": 60_000, "6h": 20_000, "7d": 60_000 };
+const AGAIN_MS = { "15m": 60_000, "6h": 20_000, "24h": 60_000, "7d": 300_000 };
 const RETRY_MS = 5000;
 const MISSED_S = 5;
 

@@ -14,7 +14,7 @@ const FIELDS = {
 //: As deployments.gpu_readings.LIMITERS: the bits of the mask.
 const LIMITERS = ["idle", "applications", "power_cap", "power_brake", "thermal_software", "thermal_hardware", "hardware", "sync"];
 const GAP_S = 3;
-export const LENGTH_S = { "15m": 900, "6h": 21_600, "7d": 604_800 };
+export const LENGTH_S = { "15m": 900, "6h": 21_600, "24h": 86_400, "7d": 604_800 };
 
 /** The bit of a limiter. */
 export const bit = (name) => 1 << LIMITERS.indexOf(name);
