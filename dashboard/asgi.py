@@ -6,6 +6,7 @@ playground asks same-origin. The gateway role (BERTH_ROLE=gateway) serves only t
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import TYPE_CHECKING, Any, cast
@@ -78,6 +79,7 @@ class BerthApplication:
                 if not self.is_gateway:
                     await hub.start()
                     await gpu_hub.start()
+                _collect_seldom()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 await gpu_hub.stop()
@@ -85,6 +87,13 @@ class BerthApplication:
                 await self.gateway.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _collect_seldom() -> None:
+    """What was loaded at the start is not searched for garbage again and again: that stalls every socket at once."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 async def _close(send: Send) -> None:
