@@ -142,7 +142,7 @@ test: check ## Every test that this machine can run, and what it left out
 test-fast: setup-dev ## The tests for each commit
 	@$(PYTEST) -n 2 --dist loadgroup -m "not slow and not browser and not chaos" $(ARGS)
 
-# Ten times every victim; the tests for each commit take as many rounds as there are victims.
+# Ten times every victim and every step on each database; `make test` shares them between the two.
 chaos: export BERTH_CHAOS_ROUNDS ?= 80
 chaos: setup-dev ## Only the tests that kill processes (BERTH_CHAOS_ROUNDS, BERTH_CHAOS_SEED)
 	@$(PYTEST) -m chaos $(ARGS)
