@@ -55,6 +55,8 @@ class BerthApplication:
     def __init__(self) -> None:
         self.gateway = GatewayApplication()
         self.is_gateway = settings.BERTH_ROLE == "gateway"
+        # Ollama's clients look there first; with pages, the root is theirs.
+        self.probes = ("/api", "/") if self.is_gateway else ("/api",)
         self.pages = _with_static(django_application)
         # Channels' types are of two generations of ASGI at once.
         self.sockets: Any = AuthMiddlewareStack(URLRouter(cast("list[Any]", websocket_urlpatterns)))
@@ -64,7 +66,7 @@ class BerthApplication:
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await (_close(send) if self.is_gateway else self.sockets(scope, receive, send))
-        elif scope["path"].startswith(("/v1/", "/api/", "/tgi/")):
+        elif scope["path"].startswith(("/v1/", "/api/", "/tgi/")) or scope["path"] in self.probes:
             await self.gateway(scope, receive, send)
         elif self.is_gateway and scope["path"] != "/healthz":
             await _not_here(send)

@@ -34,7 +34,11 @@ class CatalogueRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyEndpoint:
-    """Where a ready deployment is asked; JSON of this is the gateway's routing table."""
+    """Where a ready deployment is asked; JSON of this is the gateway's routing table.
+
+    ``digest`` is that of its specification. ``workflow`` and ``image_defaults`` are JSON from the config's environment,
+    for engines of images.
+    """
 
     deployment_id: int
     config: str
@@ -45,6 +49,9 @@ class ReadyEndpoint:
     endpoint: str
     node: str
     keyed: bool = False
+    digest: str = ""
+    workflow: str = ""
+    image_defaults: str = ""
 
 
 def live_deployments() -> QuerySet[Deployment]:
@@ -74,6 +81,7 @@ def ready_endpoints() -> list[ReadyEndpoint]:
     endpoints = []
     for deployment in ready:
         spec = deployment.serving_spec()
+        environment = dict(spec.environment)
         endpoints.append(
             ReadyEndpoint(
                 deployment_id=deployment.pk,
@@ -85,6 +93,9 @@ def ready_endpoints() -> list[ReadyEndpoint]:
                 endpoint=deployment.endpoint,
                 node=deployment.node.name if deployment.node else "",
                 keyed=bool(engine_named(spec.engine).key_variable),
+                digest=spec.digest,
+                workflow=environment.get("BERTH_WORKFLOW", ""),
+                image_defaults=environment.get("BERTH_IMAGE_DEFAULTS", ""),
             )
         )
     return endpoints

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from deployments.exceptions import BerthError
@@ -44,7 +45,7 @@ class GatewayError(BerthError):
     code: ClassVar[str] = "internal_error"
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
-    def __init__(self, sentence: Any, *, param: str | None = None, **params: str) -> None:
+    def __init__(self, sentence: Any, *, param: str | None = None, **params: str | Promise) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.param = param

@@ -23,7 +23,12 @@ from .byte_budget import ByteBudget, Hold
 from .departure import StopWhenClientLeaves
 from .endpoints import ENDPOINTS, Endpoint, endpoint_at
 from .exchange import Exchange
+from .images.answering import Images
+from .images.kept import PATH as IMAGE_FILES
+from .images.kept import KeptImages
 from .metering import Meter
+from .ollama.addresses import OllamaAddresses
+from .ollama.body import OllamaBody, parse_ollama
 from .places import Places
 from .reaching import Reaching
 from .relay import Job, Relay
@@ -63,15 +68,20 @@ class GatewayApplication:
         self._admission = Admission(connect)
         self._meter = Meter(connect)
         self._silence_s = silence_s
+        self._connect = connect
         self._session: aiohttp.ClientSession | None = None
         self._reaching: Reaching | None = None
         self._relay: Relay | None = None
+        self._images: Images | None = None
+        self._ollama: OllamaAddresses | None = None
 
     async def startup(self) -> None:
         """Open the client, read the routing table and follow it. Redis may be away."""
         self._session = open_session(silence_s=self._silence_s)
         self._reaching = Reaching(self._session)
-        self._relay = Relay(self._session, self.table, self.places)
+        self._images = Images(self._session, self._connect, silence_s=self._silence_s)
+        self._relay = Relay(self._session, self.table, self.places, self._images)
+        self._ollama = OllamaAddresses(self._session, self.table, self.authenticator, self.budget)
         await self._admission.start()
         await self._meter.start()
         await self._subscription.start()
@@ -85,6 +95,8 @@ class GatewayApplication:
         await self._meter.stop()
         if self._reaching is not None:
             await self._reaching.stop()
+        if self._images is not None:
+            await self._images.stop()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -119,6 +131,11 @@ class GatewayApplication:
             _require_method(exchange, "GET", "HEAD")
             await self.authenticator.check(exchange.headers)
             await exchange.answer_json(self._models(path.removeprefix(MODELS).strip("/")))
+        elif path.startswith(IMAGE_FILES) and self._images is not None:
+            _require_method(exchange, "GET", "HEAD")
+            await _give_image(exchange, self._images.kept)
+        elif exchange.shape == "ollama" and self._ollama is not None:
+            await self._ollama.answer(exchange, receive)
         else:
             raise UnknownRouteError(
                 _("There is nothing at %(path)s. This gateway serves GET %(models)s and POST %(endpoints)s."),
@@ -134,15 +151,21 @@ class GatewayApplication:
         try:
             raw = await read_body(receive, exchange.headers, hold)
             async with StopWhenClientLeaves(receive, exchange) as departure:
-                body = await parse_body(raw, endpoint, config, exchange.headers)
+                body: RequestBody
+                if exchange.shape == "ollama":
+                    body = await parse_ollama(raw, endpoint.path, self.table)
+                else:
+                    body = await parse_body(raw, endpoint, config, exchange.headers)
                 # The body frees its memory when it may; nothing else may hold it.
                 raw = b""
                 await self._admit(exchange, body, tally)
                 if self._relay is None:
                     raise RuntimeError("startup() has not run")
-                await self._relay.run(
-                    Job(exchange=exchange, endpoint=endpoint, body=body, hold=hold, departure=departure, tally=tally)
-                )
+                job = Job(exchange=exchange, endpoint=endpoint, body=body, hold=hold, departure=departure, tally=tally)
+                if isinstance(body, OllamaBody) and body.loads_only:
+                    await self._say_loaded(job, body)
+                else:
+                    await self._relay.run(job)
             if departure.left:
                 tally.status = CLIENT_LEFT
         except GatewayError as error:
@@ -155,6 +178,13 @@ class GatewayApplication:
             hold.shrink_to(0)
             tally.settle()
             self._meter.record(tally.record())
+
+    async def _say_loaded(self, job: Job, body: OllamaBody) -> None:
+        """Whoever is in the table has its model loaded; raises what the table raises."""
+        self.table.candidates(body.model, job.endpoint)
+        job.tally.status = 200
+        job.departure.finishing()
+        await job.exchange.answer_json(body.loaded())
 
     async def _admit(self, exchange: Exchange, body: RequestBody, tally: Tally) -> None:
         tally.model = body.model
@@ -171,6 +201,18 @@ class GatewayApplication:
         if name:
             return _encoded(_listing(self.table.find(name)))
         return _encoded({"object": "list", "data": [_listing(model) for model in self.table.listed()]})
+
+
+async def _give_image(exchange: Exchange, kept: KeptImages) -> None:
+    """Its address is its credential: whoever shows the image has no key."""
+    kind, image = await kept.find(exchange.path)
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(image)).encode()),
+        (b"cache-control", b"private, max-age=3600"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await exchange.answer(200, headers, image)
 
 
 def _listing(model: ListedModel) -> dict[str, object]:

@@ -106,7 +106,22 @@ def _tgi(name: str, *, streams: bool = False) -> Endpoint:
     )
 
 
+def _api(name: str, kind: str, served_by: frozenset[Served], *, streams: bool = False) -> Endpoint:
+    """One of Ollama's. Only Ollama has it there: see playground.gateway.ollama for how the others are asked."""
+    return Endpoint(
+        path=f"/api/{name}",
+        kind=kind,
+        served_by=served_by,
+        upstream_path=f"/api/{name}",
+        streams=streams,
+        error_shape="ollama",
+        ending="ollama" if streams else "",
+    )
+
+
 CHAT: Final = _v1("chat/completions", "chat", _TALKERS, streams=True, ending="done", counts_stream=True)
+#: Engines other than LocalAI are asked in their own way: see playground.gateway.images.
+IMAGES: Final = _v1("images/generations", "images", _image("localai", "comfyui", "sd-webui"), streams=True)
 _GENERATE: Final = _tgi("generate")
 _GENERATE_STREAM: Final = _tgi("generate_stream", streams=True)
 
@@ -114,7 +129,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     CHAT,
     _v1("completions", "completions", _TALKERS, streams=True, ending="done", counts_stream=True),
     _v1("embeddings", "embeddings", _EMBEDDERS),
-    _v1("images/generations", "images", _image("localai"), streams=True),
+    IMAGES,
     _v1("images/edits", "image-edits", _image(), streams=True, body="multipart"),
     _v1("audio/transcriptions", "transcriptions", _text("vllm", "sglang", "localai"), streams=True, body="multipart"),
     _v1("audio/speech", "speech", _text("localai"), streams=True),
@@ -124,6 +139,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _v1("messages", "messages", _NEWER, streams=True, error_shape="anthropic", ending="anthropic"),
     _GENERATE_STREAM,
     _GENERATE,
+    _api("chat", "chat", _TALKERS, streams=True),
+    _api("generate", "completions", _TALKERS, streams=True),
+    _api("embed", "embeddings", _EMBEDDERS),
+    _api("embeddings", "embeddings", _EMBEDDERS),
 )
 BY_PATH: Final = {endpoint.path: endpoint for endpoint in ENDPOINTS if endpoint.names_model}
 _TGI_BY_NAME: Final = {"generate": _GENERATE, "generate_stream": _GENERATE_STREAM}
@@ -146,7 +165,7 @@ def shape_at(path: str) -> ErrorShape:
     endpoint = BY_PATH.get(path)
     if endpoint is not None:
         return endpoint.error_shape
-    if path.startswith("/api/"):
+    if path.startswith("/api/") or path in ("/", "/api"):
         return "ollama"
     return "tgi" if path.startswith(TGI_PREFIX) else "openai"
 

@@ -17,6 +17,7 @@ class Exchange:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.scheme: str = scope.get("scheme", "http")
         self.headers: Headers = dict(scope["headers"])
         self.shape = shape_at(self.path)
         #: Sent with every answer besides its own.

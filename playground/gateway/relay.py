@@ -13,10 +13,13 @@ from playground.exceptions import GatewayError
 from .body import LARGE_BYTES, RequestBody
 from .byte_budget import Hold
 from .departure import StopWhenClientLeaves
-from .endpoints import Endpoint
+from .endpoints import IMAGES, Endpoint
 from .errors import error_frames
 from .events import EventStream
 from .exchange import Exchange
+from .images.answering import ADAPTED, Images
+from .ollama.body import OllamaBody
+from .ollama.passing import Translation
 from .places import Find, Places
 from .routing import Route, RoutingTable
 from .tally import Tally
@@ -62,10 +65,11 @@ class Job:
 class Relay:
     """Relays requests through one client to the deployments of ``table``, each in one of ``places``."""
 
-    def __init__(self, session: aiohttp.ClientSession, table: RoutingTable, places: Places) -> None:
+    def __init__(self, session: aiohttp.ClientSession, table: RoutingTable, places: Places, images: Images) -> None:
         self._session = session
         self._table = table
         self._places = places
+        self._images = images
 
     async def run(self, job: Job) -> None:
         """Answer from the first deployment that can.
@@ -110,10 +114,18 @@ class Relay:
     async def _try(self, job: Job, route: Route, attempts: Attempts) -> bool:
         """Ask once; False when the server is full or still loading and another is left to ask."""
         exchange, body, endpoint = job.exchange, job.body, job.endpoint
+        if endpoint is IMAGES and route.engine in ADAPTED:
+            await self._images.answer(job, route)
+            self._table.health.answered(route.deployment_id)
+            return True
         counts = endpoint.counts_stream and body.streams and not body.asks_usage and route.engine not in _STRICT_ENGINES
-        payload = body.payload(route.served_name, with_usage=counts)
+        translation = body.translation(route) if isinstance(body, OllamaBody) else None
+        if translation is None:
+            path, payload = endpoint.upstream_path, body.payload(route.served_name, with_usage=counts)
+        else:
+            path, payload = translation.path, translation.payload
         response = await self._session.post(
-            address(route.endpoint, endpoint.upstream_path),
+            address(route.endpoint, path),
             data=data_of(payload),
             headers=headers_to_upstream(exchange.headers, exchange.request_id, route, payload, body.content_type),
             allow_redirects=False,
@@ -125,7 +137,10 @@ class Relay:
                 if attempts.fresh(self._table.candidates(body.model, endpoint)):
                     attempts.passed_over(route)
                     return False
-            await self._pass_on(job, response, route, strips=counts)
+            if translation is None:
+                await self._pass_on(job, response, route, strips=counts)
+            else:
+                await self._translate(job, response, route, translation)
             if response.status != 503 and job.tally.status < 500:
                 self._table.health.answered(route.deployment_id)
         finally:
@@ -155,6 +170,13 @@ class Relay:
         if ended:
             job.departure.finishing()
             await job.exchange.answer(response.status, headers_to_client(response, route), held)
+
+    async def _translate(
+        self, job: Job, response: aiohttp.ClientResponse, route: Route, translation: Translation
+    ) -> None:
+        job.tally.status = response.status
+        headers = headers_to_client(response, route)
+        await translation.pass_on(job, response, headers, broke=lambda error: self._broke(job, route, error))
 
     async def _stream_bytes(self, job: Job, response: aiohttp.ClientResponse, route: Route, chunk: bytes) -> bytes:
         """Pass an answer on as it comes, ``chunk`` first; gives its last bytes."""

@@ -23,6 +23,8 @@ from .health import PassiveHealth
 class Route:
     """One ready deployment; ``endpoint`` is its base URL without a path, ``keyed`` whether it asks for its own key.
 
+    ``digest`` is that of its specification, as 64 hex digits.
+    ``workflow`` and ``image_defaults`` are what its config says for engines of images, as JSON, or empty.
     ``max_in_flight`` is how many requests it takes at once, None when it queues by itself.
     """
 
@@ -36,6 +38,9 @@ class Route:
     node: str
     keyed: bool = False
     max_in_flight: int | None = None
+    digest: str = ""
+    workflow: str = ""
+    image_defaults: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

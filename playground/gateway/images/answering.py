@@ -1,0 +1,214 @@
+"""Answers ``/v1/images/generations`` for engines that do not have it, whole or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from django.utils.translation import gettext_lazy as _
+
+from playground.exceptions import BadRequestError, GatewayError
+from playground.gateway.errors import error_frames
+from playground.gateway.routing import Route
+from playground.gateway.upstream import explain_failure, log_failure
+from playground.gateway.wire import Headers, RawHeaders
+
+from .asking import ImageRequest, image_request
+from .comfyui import ComfyDrawing
+from .drawing import Commission, Drawing, Progress
+from .kept import KeptImages, format_of
+from .turns import Turns
+from .webui import WebUiDrawing
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from playground.gateway.exchange import Exchange
+    from playground.gateway.relay import Job
+
+logger = logging.getLogger(__name__)
+
+#: The engines that are asked in their own way.
+ADAPTED: Final = frozenset({"comfyui", "sd-webui"})
+_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
+_HOST: Final = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+_LEAVE_S: Final = 2.0
+
+
+class Images:
+    """Draws for all requests of a process."""
+
+    def __init__(self, session: aiohttp.ClientSession, connect: Callable[[], Redis], *, silence_s: float) -> None:
+        self.kept = KeptImages(connect)
+        self._session = session
+        self._silence_s = silence_s
+        self._turns = Turns()
+        self._later: set[asyncio.Task[None]] = set()
+
+    async def answer(self, job: Job, route: Route) -> None:
+        """Answer the client from the deployment of ``route``.
+
+        Raises GatewayError, or what aiohttp raises when the engine is away; nothing was sent then, and another may
+        be asked. A client that leaves ends it, and the engine is told to stop.
+        """
+        asked = image_request(_content(job), route)
+        telling = _Telling(job, route, asked)
+        drawing = self._drawing(job, route, asked, telling)
+        try:
+            images = await drawing.draw()
+            if not job.exchange.started:
+                await self._finish(job, route, asked, images)
+            else:
+                await telling.finish(await self._data(job, asked, images), images)
+        except GatewayError as error:
+            if not job.exchange.started:
+                raise
+            await telling.fail(error)
+        except _BROKEN as error:
+            if not job.exchange.started:
+                raise
+            log_failure(route, error, job.exchange.request_id)
+            await telling.fail(explain_failure(route, error))
+
+    async def stop(self) -> None:
+        """End what outlived its requests, after a moment."""
+        if self._later:
+            await asyncio.wait(self._later, timeout=_LEAVE_S)
+        for task in [*self._later]:
+            task.cancel()
+        await asyncio.gather(*self._later, return_exceptions=True)
+        await self.kept.stop()
+
+    def _drawing(self, job: Job, route: Route, asked: ImageRequest, telling: _Telling) -> Drawing:
+        commission = Commission(
+            session=self._session,
+            route=route,
+            asked=asked,
+            hold=job.hold,
+            tell=telling.tell,
+            silence_s=self._silence_s,
+            later=self._run_later,
+        )
+        if route.engine == "comfyui":
+            return ComfyDrawing(commission)
+        return WebUiDrawing(commission, self._turns)
+
+    def _run_later(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(_quietly(work))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+        return task
+
+    async def _finish(self, job: Job, route: Route, asked: ImageRequest, images: list[str]) -> None:
+        data = await self._data(job, asked, images)
+        if asked.streams:
+            await _Telling(job, route, asked).finish(data, images)
+            return
+        content = {
+            "created": int(time.time()),
+            "data": data,
+            "size": asked.size,
+            "output_format": format_of(images[0]),
+            "seed": asked.seed,
+        }
+        body = await asyncio.to_thread(_encoded, content)
+        job.tally.status = 200
+        job.departure.finishing()
+        length = (b"content-length", str(len(body)).encode())
+        await job.exchange.answer(200, [(b"content-type", b"application/json"), length, *_headers(route)], body)
+
+    async def _data(self, job: Job, asked: ImageRequest, images: list[str]) -> list[dict[str, Any]]:
+        if asked.response_format == "b64_json":
+            return [{"b64_json": image} for image in images]
+        origin = _origin(job.exchange)
+        return [{"url": origin + await self.kept.keep(image)} for image in images]
+
+
+class _Telling:
+    """A stream of OpenAI's image events; progress goes in comments, which its clients skip."""
+
+    def __init__(self, job: Job, route: Route, asked: ImageRequest) -> None:
+        self._job = job
+        self._route = route
+        self._asked = asked
+
+    async def tell(self, progress: Progress) -> None:
+        """Say how far it is, if the client takes a stream."""
+        if not self._asked.streams:
+            return
+        await self._begin()
+        told = {"step": progress.step, "steps": progress.steps}
+        await self._job.exchange.send_part(b": progress " + json.dumps(told).encode() + b"\n\n")
+
+    async def finish(self, data: list[dict[str, Any]], images: list[str]) -> None:
+        """Send the images and the end."""
+        await self._begin()
+        common = {"created_at": int(time.time()), "size": self._asked.size, "seed": self._asked.seed}
+        for entry, image in zip(data, images, strict=True):
+            kind = "image_generation.completed"
+            content = {"type": kind, **entry, **common, "output_format": format_of(image)}
+            frame = await asyncio.to_thread(_encoded, content)
+            await self._job.exchange.send_part(b"event: " + kind.encode() + b"\ndata: " + frame + b"\n\n")
+        self._job.departure.finishing()
+        await self._job.exchange.finish()
+
+    async def fail(self, error: GatewayError) -> None:
+        """End a stream that had begun."""
+        exchange = self._job.exchange
+        self._job.tally.status = error.status
+        self._job.departure.finishing()
+        await exchange.finish(error_frames(error, exchange.language, exchange.shape))
+
+    async def _begin(self) -> None:
+        job = self._job
+        if job.exchange.started:
+            return
+        job.tally.status = 200
+        job.tally.streamed = True
+        job.tally.note_first_token()
+        job.departure.streaming()
+        await job.exchange.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *_headers(self._route)])
+
+
+async def _quietly(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except (GatewayError, *_BROKEN) as error:
+        # The class alone: an engine's words may hold a prompt.
+        logger.info("An engine could not be told to stop or to forget: %s", type(error).__name__)
+
+
+def _content(job: Job) -> dict[str, Any]:
+    payload = job.body.payload("", with_usage=False)
+    if isinstance(payload, list):
+        raise BadRequestError(_("The body is too large for a request for images."))
+    content: dict[str, Any] = json.loads(payload)
+    return content
+
+
+def _encoded(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode()
+
+
+def _headers(route: Route) -> RawHeaders:
+    return [
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-berth-deployment", str(route.deployment_id).encode()),
+    ]
+
+
+def _origin(exchange: Exchange) -> str:
+    """Where the client reached this gateway."""
+    headers: Headers = exchange.headers
+    host = headers.get(b"host", b"")
+    if not _HOST.fullmatch(host):
+        raise BadRequestError(_("The request needs a valid Host header for 'url'. Ask for b64_json."))
+    return f"{exchange.scheme}://{host.decode()}"
