@@ -1,24 +1,22 @@
 #!/usr/bin/env python3
 """Check the GPU telemetry on a machine with NVIDIA GPUs, without a network: one command, under six minutes.
 
-    python scripts/gpu_check.py [--out FOLDER] [--gib 8] [--budget-s 330]
+    python scripts/gpu_check.py [--out FOLDER] [--gib 8] [--budget-s 330] [--layout 4+2+2]
 
 It starts Berth with a temporary data folder, lets real processes hold memory and compute on GPUs that Berth chose,
-compares every field of the readings with nvidia-smi, whose memory is whose, the leases, and whether memory returns;
-it measures what measuring costs, and asks gpustat and nvitop the same where they are installed. A table is printed
-as it grows, ``gpu-check.json`` and ``gpu-check.md`` are written; the exit status is 1 when something does not agree.
+compares every field of the readings with nvidia-smi, whose memory is whose, the leases, that no GPU is given twice and
+islands stay together, the reason when nothing is left, and whether memory returns; then that every GPU has its history
+and its place on the pages. It measures what measuring costs, and asks gpustat and nvitop the same where they are
+installed. A table is printed as it grows, ``gpu-check.json`` and ``gpu-check.md`` are written; the exit status is 1
+when something does not agree.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import platform
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.gpu import smi
 from tests.gpu.installation import NODE, Berth, await_true, make_config
+from tests.gpu.placement import check_nothing_left, check_placement, check_topology, layouts
+from tests.gpu.result import Check, write
 from tests.gpu.smi import MIB, Row
+from tests.gpu.weight import check_history, check_pages
 
 GIB = 1024**3
 #: A context of CUDA takes about half a GiB beside what a program asked for.
@@ -36,54 +37,6 @@ SETTLE_S = 13
 RETURNED_BYTES = 64 * MIB
 #: The questions for what nvidia-smi, gpustat and nvitop are asked for too.
 SAME_FIELDS = ("memory", "utilization", "temperature", "power")
-MARKS = {True: "ok", False: "WRONG", None: "-"}
-
-
-class Check:
-    """Collects rows, prints them as they come, and knows how much time is left."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.rows: list[Row] = []
-        self.facts: dict[str, Any] = {"host": platform.platform(), "python": platform.python_version()}
-        self.began = time.monotonic()
-
-    @property
-    def left_s(self) -> float:
-        """Until the budget is used up."""
-        return float(self.options.budget_s - (time.monotonic() - self.began))
-
-    def say(self, text: str) -> None:
-        """A line with the time."""
-        print(f"[{time.monotonic() - self.began:6.1f} s] {text}", flush=True)
-
-    def add(self, *rows: Row) -> None:
-        """Print and keep."""
-        for row in rows:
-            self.rows.append(row)
-            note = f"  ({row.note})" if row.note else ""
-            print(
-                f"  {MARKS[row.ok]:<6}{row.what:<44} {row.expected:<24} {row.seen:<30} {row.allowed}{note}", flush=True
-            )
-
-    def holds(self, what: str, expected: object, seen: object, *, ok: bool | None = None, allowed: str = "") -> None:
-        """A row; without ``ok`` both have to be equal."""
-        verdict = expected == seen if ok is None else ok
-        self.add(Row(what=what, expected=str(expected), seen=str(seen), allowed=allowed, ok=verdict))
-
-    @contextlib.contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """What goes wrong inside is a row, and the next part is tried."""
-        self.say(name)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - one part's fault must not hide the others' results
-            self.add(Row(what=name, expected="no fault", seen=f"{type(error).__name__}: {error}"[:400], ok=False))
-
-
-def layouts(gpus: int) -> list[list[int]]:
-    """GPUs of each deployment that runs at the same time: as many of one as there are, then of 2, 4 and 8."""
-    return [[size] * (gpus // size) for size in (1, 2, 4, 8) if gpus >= size]
 
 
 def reading() -> Any:
@@ -167,6 +120,10 @@ def run_layout(check: Check, berth: Berth, sizes: list[int], *, first: bool) -> 
         started.append(start_deployment(name, actor=Actor.command_line()).deployment)
     try:
         check_loading(check, started, first=first)
+        with check.part(f"placement of {label}"):
+            check_placement(check, started, label)
+        with check.part(f"nothing is left beside {label}"):
+            check_nothing_left(check, started, label, berth.folder)
         check.say("it settles")
         time.sleep(SETTLE_S if first else 4)
         with check.part(f"whose memory is whose ({label})"):
@@ -284,58 +241,59 @@ def compare_others(check: Check) -> None:
         check.add(Row(what=name, expected="", seen=told, ok=None))
 
 
-def write(check: Check) -> None:
-    """JSON and Markdown, whatever happened."""
-    folder = Path(check.options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    wrong = [row for row in check.rows if row.ok is False]
-    rows = [asdict(row) for row in check.rows]
-    (folder / "gpu-check.json").write_text(json.dumps({**check.facts, "wrong": len(wrong), "rows": rows}, indent=1))
-    lines = [
-        "# GPU check",
-        "",
-        *(f"- {name}: {check.facts[name]}" for name in ("host", "python", "driver", "gpu") if name in check.facts),
-        f"- {len(check.rows)} rows, {len(wrong)} wrong, {time.monotonic() - check.began:.0f} s",
-        "",
-        "| | what | expected | seen | allowed | |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in check.rows:
-        cells = (MARKS[row.ok], row.what, row.expected, row.seen, row.allowed, row.note)
-        lines.append("| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |")
-    (folder / "gpu-check.md").write_text("\n".join(lines) + "\n")
-
-
-def main() -> int:
+def read_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description="Check the GPU telemetry on a machine with NVIDIA GPUs.")
     parser.add_argument("--out", default="gpu-check", help="folder for the two results")
     parser.add_argument("--gib", type=int, default=8, help="what each process takes on each of its GPUs")
     parser.add_argument("--seconds", type=int, default=20, help="how long costs are measured")
     parser.add_argument("--budget-s", type=int, default=330, help="no new part is begun after this")
+    parser.add_argument(
+        "--layout",
+        action="append",
+        type=lambda text: [int(part) for part in text.split("+")],
+        help="GPUs of deployments that run at once, as 4+2+2; may be repeated; else all that have room",
+    )
     parser.add_argument("--pretend", default="", help="folder of a stand-in driver, for a machine without GPUs")
     parser.add_argument("--verbose", action="store_true", help="print what Berth says")
-    check = Check(parser.parse_args())
+    return parser.parse_args()
+
+
+def check_host(check: Check, berth: Berth, gpus: int) -> None:
+    """Everything, on a Berth that runs."""
+    since = time.time()
+    seen = await_true(lambda: (found := reading()) is not None and len(found.gpus) == gpus, 30)
+    check.holds("GPUs are seen", gpus, len(reading().gpus) if reading() else 0, ok=seen)
+    with check.part("costs at rest"):
+        from tests.gpu.costs import processor_percent
+
+        time.sleep(5)  # its start is no rest
+        check.facts["agent_percent_at_rest"] = processor_percent(berth.agent(), check.options.seconds / 2)
+        seen_percent = f"{check.facts['agent_percent_at_rest']} %"
+        check.holds("agent at rest, share of a processor", "", seen_percent, ok=True)
+    with check.part("NVLinks"):
+        check_topology(check)
+    for position, sizes in enumerate(check.options.layout or layouts(gpus)):
+        if position and check.left_s < 60:
+            check.add(Row(what=f"deployments of {sizes}", expected="", seen="", ok=None, note="no time left"))
+            continue
+        with check.part(f"deployments of {sizes} GPUs"):
+            run_layout(check, berth, sizes, first=position == 0)
+    with check.part("history of all GPUs"):
+        check_history(check, since=since)
+    with check.part("pages of all GPUs"):
+        check_pages(check, gpus)
+    check.holds("processes of Berth that ended", [], berth.ended())
+
+
+def main() -> int:
+    check = Check(read_options())
     try:
         told, _unknown = smi.query_gpus()
         check.say(f"{len(told)} GPUs: {', '.join(sorted({row['name'] for row in told.values()}))}")
         check.say("Berth starts")
         with Berth(verbose=check.options.verbose) as berth:
-            seen = await_true(lambda: (found := reading()) is not None and len(found.gpus) == len(told), 30)
-            check.holds("GPUs are seen", len(told), len(reading().gpus) if reading() else 0, ok=seen)
-            with check.part("costs at rest"):
-                from tests.gpu.costs import processor_percent
-
-                time.sleep(5)  # its start is no rest
-                check.facts["agent_percent_at_rest"] = processor_percent(berth.agent(), check.options.seconds / 2)
-                seen_percent = f"{check.facts['agent_percent_at_rest']} %"
-                check.holds("agent at rest, share of a processor", "", seen_percent, ok=True)
-            for position, sizes in enumerate(layouts(len(told))):
-                if position and check.left_s < 60:
-                    check.add(Row(what=f"deployments of {sizes}", expected="", seen="", ok=None, note="no time left"))
-                    continue
-                with check.part(f"deployments of {sizes} GPUs"):
-                    run_layout(check, berth, sizes, first=position == 0)
-            check.holds("processes of Berth that ended", [], berth.ended())
+            check_host(check, berth, len(told))
             if any(row.ok is False for row in check.rows):
                 check.say("what Berth said:\n" + "".join(berth.said[-30:]))
     except Exception as error:  # noqa: BLE001 - the result is written in any case

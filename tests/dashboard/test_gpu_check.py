@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.telemetry.nvml_values import LIMITER_BITS
 from deployments.gpu_readings import GpuReading
-from scripts.gpu_check import layouts
+from tests.gpu.placement import fewest_islands, layouts
 from tests.gpu.smi import MIB, compare
 
 ROOT = Path(__file__).parents[2]
@@ -84,21 +84,27 @@ def test_what_differs_is_wrong(changes: dict[str, object], field: str) -> None:
 
 def test_as_many_layouts_as_the_gpus_allow() -> None:
     assert layouts(1) == [[1]]
-    assert layouts(4) == [[1, 1, 1, 1], [2, 2], [4]]
-    assert layouts(8)[-1] == [8]
+    assert layouts(2) == [[1, 1], [2]]
+    assert layouts(4) == [[1, 1, 1, 1], [4], [2, 1, 1], [2, 2]]
+    assert layouts(8) == [[1] * 8, [8], [4, 2, 2], [2, 2, 2, 2], [4, 4]]
     assert len(LIMITER_BITS) == 8
+
+
+def test_the_fewest_islands_that_a_size_needs() -> None:
+    two_sockets = {f"GPU-{index}": f"numa {index // 4}" for index in range(8)}
+    assert [fewest_islands(two_sockets, gpus) for gpus in (1, 4, 5, 8)] == [1, 1, 2, 2]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(280)
-def test_the_whole_check_passes_on_a_stand_in_driver(tmp_path: Path) -> None:
+def test_the_whole_check_passes_on_eight_gpus_of_a_stand_in_driver(tmp_path: Path) -> None:
     fake = tmp_path / "driver"
     fake.mkdir()
-    (fake / "gpus.json").write_text('{"count": 1}')
+    (fake / "gpus.json").write_text('{"count": 8}')
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "scripts" / "gpu_check.py"), "--out", str(tmp_path / "out")),
-            *("--gib", "3", "--seconds", "4", "--pretend", str(fake)),
+            *("--gib", "3", "--seconds", "4", "--layout", "4+2+2", "--pretend", str(fake)),
         ],
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "REDIS_"))},
@@ -114,5 +120,9 @@ def test_the_whole_check_passes_on_a_stand_in_driver(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     result = json.loads((tmp_path / "out" / "gpu-check.json").read_text())
     assert result["wrong"] == 0
-    assert len(result["rows"]) > 50
-    assert "| ok | GPU 0 memory_used_bytes |" in (tmp_path / "out" / "gpu-check.md").read_text()
+    assert len(result["rows"]) > 300
+    written = (tmp_path / "out" / "gpu-check.md").read_text()
+    assert "| ok | GPU 7 memory_used_bytes |" in written
+    assert "| ok | 4+2+2: GPUs given, no two to one | 8 | 8 |" in written
+    assert "| ok | one more than 4+2+2 waits | queued gpus_held |" in written
+    assert "| ok | page /gpus/ shows every GPU | 200, 8 tiles |" in written

@@ -13,6 +13,8 @@ from deployments.gpu_readings import GpuReading
 
 MIB = 1024**2
 TIMEOUT_S = 20
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+GPU_NAME = re.compile(r"^GPU\d+$")
 #: nvidia-smi's words for nothing.
 NOTHING = re.compile(r"^\[?(N/A|Not Supported|Unknown Error|GPU requires reset|)\]?$", re.IGNORECASE)
 
@@ -135,6 +137,25 @@ def query_processes() -> dict[tuple[str, int], int | None]:
         pid, uuid, used = (part.strip() for part in line.split(","))
         found[uuid, int(pid)] = None if NOTHING.match(used) else int(used) * MIB
     return found
+
+
+def query_links() -> dict[int, set[int]] | None:
+    """By index the GPUs that each is joined to by NVLink, over switches or not; None where it is not told.
+
+    The matrix of ``nvidia-smi topo -m`` has "NV" and the count of links in a cell; its head is underlined for people.
+    """
+    try:
+        lines = ANSI.sub("", ask("topo", "-m")).splitlines()
+    except (RuntimeError, OSError, subprocess.TimeoutExpired):
+        return None
+    columns = [cell.strip() for cell in lines[0].split("\t")] if lines else []
+    found: dict[int, set[int]] = {}
+    for line in lines[1:]:
+        cells = [cell.strip() for cell in line.split("\t")]
+        if GPU_NAME.match(cells[0]):
+            joined = {name for name, cell in zip(columns, cells, strict=False) if cell.startswith("NV")}
+            found[int(cells[0][3:])] = {int(name[3:]) for name in joined if GPU_NAME.match(name)}
+    return found or None
 
 
 def compare(before: GpuReading, after: GpuReading, told: Mapping[str, str]) -> list[Row]:
