@@ -10,6 +10,7 @@ from .config_items import Problem
 from .config_values import ConfigValues
 from .engines import engine_named
 from .engines.argument_style import option_value
+from .images.settings import setting_warnings
 from .models.catalogue import RuntimeName
 
 
@@ -27,6 +28,8 @@ def agreement_warnings(values: ConfigValues) -> Iterator[Problem]:
             field="runtime",
             message=_("The process runtime ignores volumes, shared memory and the number of GPUs."),
         )
+    for message in setting_warnings(dict(values.environment), values.engine):
+        yield Problem(field="environment", message=message)
 
 
 def _is_pinned(image: str) -> bool:

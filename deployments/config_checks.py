@@ -23,6 +23,7 @@ from .config_items import (
 from .config_values import FIELD_NAMES, REQUIRED, ConfigValues, column
 from .engines import engine_named, engine_names
 from .exceptions import InvalidInputError, LaunchError, NotFoundError
+from .images.settings import setting_faults
 from .models.catalogue import RuntimeName
 
 _INTEGERS = frozenset(
@@ -149,7 +150,10 @@ def _clean_environment(value: Any) -> dict[str, str]:
 def _item_problems(clean: Mapping[str, Any]) -> Iterator[Problem]:
     yield from argument_problems(clean.get("entrypoint", ()), field="entrypoint")
     yield from argument_problems(clean.get("arguments", ()))
-    yield from environment_problems(clean.get("environment", {}))
+    environment = clean.get("environment", {})
+    yield from environment_problems(environment)
+    for name, sentence in setting_faults(environment):
+        yield Problem(field="environment", message=f"{name}: {sentence}", item=name)
     yield from volume_problems(clean.get("volumes", ()))
 
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from django.utils.translation import gettext as _
 
 from .host_paths import host_path_problem
+from .images import IMAGE_VARIABLES
 from .secret_references import contains_token, is_secret_name, only_references, referred_names
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -82,7 +83,7 @@ def _variable_reason(name: str, value: str) -> str:
         return _("a name has letters, digits and underscores, and begins with no digit.")
     if name in _RESERVED_VARIABLES:
         return _("Berth sets it itself, for the GPUs that the deployment was given.")
-    if has_control_characters(value):
+    if has_control_characters(value, allowed="\n\t" if name in IMAGE_VARIABLES else ""):
         return _("the value holds a line break or another control character.")
     if contains_token(value) or (value and is_secret_name(name) and not only_references(value)):
         return _(

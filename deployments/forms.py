@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils.functional import Promise
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -16,9 +17,16 @@ from .config_items import Problem
 from .config_values import FIELD_NAMES, ConfigValues, field_label
 from .engines import engine_names
 from .exceptions import InvalidInputError
+from .images import DEFAULTS_VARIABLE, IMAGE_VARIABLES, WORKFLOW_VARIABLE
+from .images.settings import built_in_defaults, readable
+from .images.workflow import PLACES, shipped_workflow
 from .models import CatalogueModel
 from .models.catalogue import Protocol, RuntimeName
 from .services.catalogue_models import ModelValues
+
+#: Fields that hold a variable of the environment.
+_VARIABLES = {"workflow": WORKFLOW_VARIABLE, "image_defaults": DEFAULTS_VARIABLE}
+_OWN_FIELDS = {variable: name for name, variable in _VARIABLES.items()}
 
 Choices = Sequence[tuple[str, str | Promise]]
 
@@ -47,14 +55,24 @@ class ItemsField(forms.Field):
         return [line for line in typed_lines(value) if line.strip()]
 
 
+class JsonText(forms.CharField):
+    """JSON as a person writes it. Whether it is right is said with all other checks."""
+
+    def to_python(self, value: Any) -> str:
+        """The text with the line ends of this host."""
+        return str(super().to_python(value)).replace("\r\n", "\n")
+
+
 class EnvironmentField(forms.Field):
-    """Variables, one NAME=value a line."""
+    """Variables, one NAME=value a line; those that have a field of their own are left to it."""
 
     widget = forms.Textarea
 
     def prepare_value(self, value: Any) -> Any:
         """The lines of a mapping; text that was typed stays as it is."""
-        return "\n".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping):
+            return value
+        return "\n".join(f"{name}={text}" for name, text in value.items() if name not in IMAGE_VARIABLES)
 
     def to_python(self, value: Any) -> dict[str, str]:
         """Names and values. Raises ValidationError naming each line that is neither."""
@@ -175,6 +193,27 @@ class ConfigForm(forms.Form):
         help_text=gettext_lazy("The hub gives the weights to accepted accounts only."),
     )
     notes = forms.CharField(required=False, widget=_text(4))
+    workflow = JsonText(
+        required=False,
+        label=gettext_lazy("Workflow for ComfyUI"),
+        widget=_text(10, code=True, wrap="off"),
+        help_text=format_lazy(
+            gettext_lazy(
+                "As ComfyUI's “Export (API)” writes it, with places for what a request says: {places}. "
+                "Empty for the one below. A run that is ready keeps its own until it is started again."
+            ),
+            places=", ".join(PLACES),
+        ),
+    )
+    image_defaults = JsonText(
+        required=False,
+        label=gettext_lazy("Defaults of images"),
+        widget=_text(3, code=True, wrap="off"),
+        help_text=format_lazy(
+            gettext_lazy("What a request leaves open, as JSON. Where nothing is said: {defaults}"),
+            defaults=built_in_defaults(),
+        ),
+    )
     comment = forms.CharField(
         required=False,
         max_length=200,
@@ -202,20 +241,44 @@ class ConfigForm(forms.Form):
     @classmethod
     def initial_of(cls, values: ConfigValues) -> dict[str, Any]:
         """What the form shows for ``values``."""
-        return {
+        shown = {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
             for name, value in values.to_json().items()
         }
+        environment = dict(values.environment)
+        settings = {name: readable(environment.get(variable, "")) for name, variable in _VARIABLES.items()}
+        return {**shown, **settings}
 
     def clean(self) -> dict[str, Any]:
         """Check all fields together and put each problem at its field."""
         cleaned = dict(super().clean() or self.cleaned_data)
         raw = {name: cleaned[name] for name in FIELD_NAMES if name in cleaned}
+        if "environment" in raw:
+            raw["environment"] = {**raw["environment"], **self._settings(cleaned)}
         unread = [name for name in FIELD_NAMES if name in self.errors]
         self.checked = check_values(raw, models=self.models, unread=unread)
         for problem in self.checked.problems:
-            self.add_error(problem.field, typed_problem(problem, self.data.get(problem.field)).sentence)
+            own = _OWN_FIELDS.get(str(problem.item))
+            if own is not None:
+                self.add_error(own, problem.message.removeprefix(f"{problem.item}: "))
+            else:
+                self.add_error(problem.field, typed_problem(problem, self.data.get(problem.field)).sentence)
         return cleaned
+
+    def _settings(self, cleaned: Mapping[str, Any]) -> dict[str, str]:
+        """The variables that have a field of their own; as stored where only their line breaks were changed."""
+        stored = self.initial.get("environment", {})
+        found = {}
+        for name, variable in _VARIABLES.items():
+            text, before = cleaned.get(name, ""), stored.get(variable, "")
+            if text:
+                found[variable] = before if text == readable(before) else text
+        return found
+
+    @property
+    def shipped_workflow(self) -> str:
+        """What a config without a workflow of its own uses."""
+        return shipped_workflow().strip()
 
     @property
     def values(self) -> ConfigValues:
@@ -249,6 +312,7 @@ class ConfigForm(forms.Form):
                 _("When it is ready, and when it ends"),
                 ("port", "readiness_path", "load_timeout_s", "grace_s", "max_attempts", "restart_unhealthy"),
             ),
+            ("images", _("Images"), ("workflow", "image_defaults")),
             (
                 "weights",
                 _("Weights and licence"),

@@ -11,6 +11,7 @@ import yaml
 
 from .engines import engine_named
 from .exceptions import LaunchError
+from .images.settings import ImageSettings, image_settings
 from .models.catalogue import RuntimeName
 from .secret_references import referred_names, shown_value, split_references
 from .spec import ServingSpec
@@ -33,7 +34,10 @@ class EnvironmentLine:
 
 @dataclass(frozen=True, kw_only=True)
 class RunPreview:
-    """``docker_run`` and ``compose`` are text to copy, empty in the process runtime; ``command`` is always set."""
+    """``docker_run`` and ``compose`` are text to copy, empty in the process runtime; ``command`` is always set.
+
+    ``images`` is what the gateway makes of requests for images; None for engines of other kinds.
+    """
 
     runtime: str
     image: str
@@ -43,13 +47,14 @@ class RunPreview:
     command: str
     docker_run: str = ""
     compose: str = ""
+    images: ImageSettings | None = None
 
 
 def preview_run(spec: ServingSpec, *, secrets: Collection[str]) -> RunPreview:
     """What starting ``spec`` would run; ``secrets`` are the names of those that this host has set."""
     in_container = spec.runtime == RuntimeName.DOCKER
     argv = (*spec.entrypoint, *spec.arguments) if in_container else (*_process_command(spec), *spec.arguments)
-    shown = tuple((name, shown_value(name, value)) for name, value in spec.environment)
+    shown = tuple((name, shown_value(name, value)) for name, value in spec.engine_environment)
     return RunPreview(
         runtime=spec.runtime,
         image=spec.image,
@@ -67,6 +72,7 @@ def preview_run(spec: ServingSpec, *, secrets: Collection[str]) -> RunPreview:
         command=shlex.join(argv),
         docker_run=_docker_run(spec, shown) if in_container else "",
         compose=_compose(spec, shown) if in_container else "",
+        images=image_settings(dict(spec.environment), spec.engine),
     )
 
 

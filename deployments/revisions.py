@@ -10,6 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .config_values import FIELD_NAMES, ConfigValues, field_label
+from .images import IMAGE_VARIABLES
+from .images.settings import readable
 from .secret_references import shown_value
 from .spec import ServingSpec
 
@@ -64,10 +66,15 @@ def _diff(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) 
     ]
 
 
+def _variable_lines(name: str, value: str) -> list[str]:
+    shown = shown_value(name, readable(value) if name in IMAGE_VARIABLES else value)
+    return f"{name}={shown}".splitlines()
+
+
 def value_lines(name: str, value: Any) -> list[str]:
     """A field's value as lines of text, a secret hidden; nothing for an empty value."""
     if name == "environment":
-        return [f"{key}={shown_value(key, text)}" for key, text in sorted((value or {}).items())]
+        return [line for key, text in sorted((value or {}).items()) for line in _variable_lines(key, text)]
     if isinstance(value, list | tuple):
         return [shown_value("", item) for item in value]
     if isinstance(value, bool):

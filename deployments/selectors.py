@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from .engines import engine_named
 from .exceptions import NotFoundError
+from .images import DEFAULTS_VARIABLE, WORKFLOW_VARIABLE
 from .lifecycle.phases import ENDED, Phase
 from .models import CatalogueModel, Config, Deployment
 from .placement.fits import Fits
@@ -94,8 +95,8 @@ def ready_endpoints() -> list[ReadyEndpoint]:
                 node=deployment.node.name if deployment.node else "",
                 keyed=bool(engine_named(spec.engine).key_variable),
                 digest=spec.digest,
-                workflow=environment.get("BERTH_WORKFLOW", ""),
-                image_defaults=environment.get("BERTH_IMAGE_DEFAULTS", ""),
+                workflow=environment.get(WORKFLOW_VARIABLE, ""),
+                image_defaults=environment.get(DEFAULTS_VARIABLE, ""),
             )
         )
     return endpoints

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from .images import IMAGE_VARIABLES
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServingSpec:
@@ -61,6 +63,11 @@ class ServingSpec:
         kept["environment"] = tuple(sorted(dict(kept.get("environment", {})).items()))
         kept["volumes"] = tuple(kept.get("volumes", ()))
         return cls(**kept)
+
+    @property
+    def engine_environment(self) -> tuple[tuple[str, str], ...]:
+        """What the engine gets: the settings of images are for the gateway, and longer than a variable may be."""
+        return tuple((name, value) for name, value in self.environment if name not in IMAGE_VARIABLES)
 
     @property
     def digest(self) -> str:

@@ -42,7 +42,7 @@ def run_spec(deployment: Deployment) -> RunSpec:
 
 def _environment(deployment: Deployment, spec: ServingSpec, key_variable: str) -> dict[str, str]:
     """The config's variables with secrets filled in; the hub's mirror and the key, where the config names none."""
-    own = {name: with_secrets(value) for name, value in spec.environment}
+    own = {name: with_secrets(value) for name, value in spec.engine_environment}
     given = {"HF_ENDPOINT": settings.BERTH_HUB_URL} if settings.BERTH_HUB_URL else {}
     if key_variable:
         given[key_variable] = deployment_key(deployment.pk)

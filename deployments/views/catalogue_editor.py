@@ -194,7 +194,8 @@ def config_preview(request: PageRequest) -> HttpResponse:
     editor_of(request)
     name = request.POST.get("editing", "")
     config = find_any_config(name) if name else None
-    form = ConfigForm(request.POST, models=model_names(), fixed_name=name)
+    initial = ConfigForm.initial_of(ConfigValues.of(config)) if config else {}
+    form = ConfigForm(request.POST, initial=initial, models=model_names(), fixed_name=name)
     return render(request, "deployments/config_preview.html", _preview_context(form, config))
 
 

@@ -116,7 +116,8 @@ class Relay:
         exchange, body, endpoint = job.exchange, job.body, job.endpoint
         if endpoint is IMAGES and route.engine in ADAPTED:
             await self._images.answer(job, route)
-            self._table.health.answered(route.deployment_id)
+            if job.tally.status < 500:
+                self._table.health.answered(route.deployment_id)
             return True
         counts = endpoint.counts_stream and body.streams and not body.asks_usage and route.engine not in _STRICT_ENGINES
         translation = body.translation(route) if isinstance(body, OllamaBody) else None

@@ -29,6 +29,17 @@ attach("[data-config-form]", (form) => {
   return () => engine.removeEventListener("change", fill);
 });
 
+// A part that one protocol alone uses; what stands in it is kept.
+attach("[data-only-protocol]", (part) => {
+  const protocol = part.form.elements.namedItem("protocol");
+  const show = () => {
+    part.hidden = protocol.value !== part.dataset.onlyProtocol && part.querySelector(".has-problem") === null;
+  };
+  show();
+  protocol.addEventListener("change", show);
+  return () => protocol.removeEventListener("change", show);
+});
+
 attach("[data-unsaved]", (form) => {
   let unsaved = form.querySelector(".has-problem") !== null || document.querySelector("[data-conflict]") !== null;
   const typed = () => {

@@ -62,10 +62,11 @@ class Images:
         drawing = self._drawing(job, route, asked, telling)
         try:
             images = await drawing.draw()
-            if not job.exchange.started:
-                await self._finish(job, route, asked, images)
+            data = await self._data(job, asked, images)
+            if asked.streams:
+                await telling.finish(data, images)
             else:
-                await telling.finish(await self._data(job, asked, images), images)
+                await _answer_whole(job, route, asked, data, images)
         except GatewayError as error:
             if not job.exchange.started:
                 raise
@@ -104,24 +105,6 @@ class Images:
         self._later.add(task)
         task.add_done_callback(self._later.discard)
         return task
-
-    async def _finish(self, job: Job, route: Route, asked: ImageRequest, images: list[str]) -> None:
-        data = await self._data(job, asked, images)
-        if asked.streams:
-            await _Telling(job, route, asked).finish(data, images)
-            return
-        content = {
-            "created": int(time.time()),
-            "data": data,
-            "size": asked.size,
-            "output_format": format_of(images[0]),
-            "seed": asked.seed,
-        }
-        body = await asyncio.to_thread(_encoded, content)
-        job.tally.status = 200
-        job.departure.finishing()
-        length = (b"content-length", str(len(body)).encode())
-        await job.exchange.answer(200, [(b"content-type", b"application/json"), length, *_headers(route)], body)
 
     async def _data(self, job: Job, asked: ImageRequest, images: list[str]) -> list[dict[str, Any]]:
         if asked.response_format == "b64_json":
@@ -174,6 +157,23 @@ class _Telling:
         job.tally.note_first_token()
         job.departure.streaming()
         await job.exchange.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *_headers(self._route)])
+
+
+async def _answer_whole(
+    job: Job, route: Route, asked: ImageRequest, data: list[dict[str, Any]], images: list[str]
+) -> None:
+    content = {
+        "created": int(time.time()),
+        "data": data,
+        "size": asked.size,
+        "output_format": format_of(images[0]),
+        "seed": asked.seed,
+    }
+    body = await asyncio.to_thread(_encoded, content)
+    job.tally.status = 200
+    job.departure.finishing()
+    length = (b"content-length", str(len(body)).encode())
+    await job.exchange.answer(200, [(b"content-type", b"application/json"), length, *_headers(route)], body)
 
 
 async def _quietly(work: Awaitable[None]) -> None:

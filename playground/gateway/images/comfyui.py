@@ -2,7 +2,7 @@
 
 The websocket only tells sooner: what counts is the history, which is looked at besides, since a socket may break and
 since what was finished before it opened is not told there. A running workflow is interrupted only while it
-is the one that runs, for ``/interrupt`` of older versions ends whatever does.
+is the one that runs, for ``/interrupt`` of older versions (before 0.3.57) ends whatever does.
 """
 
 from __future__ import annotations
@@ -11,24 +11,29 @@ import asyncio
 import base64
 import contextlib
 import json
-import logging
 import uuid
 from typing import Any, Final
 
 import aiohttp
 from django.utils.translation import gettext_lazy as _
 
+from deployments.images import WORKFLOW_VARIABLE
+from deployments.images.workflow import Workflow, draws_batches, filled, workflow_fault, workflow_in
 from playground.exceptions import BadRequestError, GatewayError, UpstreamError
+from playground.gateway.routing import Route
 from playground.gateway.upstream import CONNECT_S, address
 
+from .asking import ImageRequest
 from .drawing import WAITING, Commission, Patience, Progress, words_in
-from .workflow import WORKFLOW_VARIABLE, draws_batches, filled, workflow_of
-
-logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 3.0
 #: Between the last message and the entry in the history lie milliseconds.
 SOON_S: Final = 0.1
+#: How many looks a workflow may be in neither queue nor history: once it is said to be over, and before.
+_LOOKS_AFTER: Final = 20
+_LOOKS_BEFORE: Final = 1
+#: An interrupted sampler stops after its step.
+_LOOKS_TO_END: Final = 20
 #: Previews of images come there too.
 _MOST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _LONGEST_LIST: Final = 500
@@ -41,9 +46,8 @@ _BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 class ComfyDrawing:
     """One request; ``draw`` runs its workflow once, or once for each image where it draws no batches."""
 
-    def __init__(self, commission: Commission, *, look_s: float = LOOK_S) -> None:
+    def __init__(self, commission: Commission) -> None:
         self._with = commission
-        self._look_s = look_s
         self._client_id = uuid.uuid4().hex
         self._patience = Patience(silence_s=commission.silence_s)
 
@@ -51,15 +55,13 @@ class ComfyDrawing:
         """See the Protocol."""
         commission = self._with
         asked = commission.asked
-        workflow = workflow_of(commission.route)
+        workflow = _workflow_of(commission.route)
         runs, batch = (1, asked.count) if draws_batches(workflow) else (asked.count, 1)
         images: list[str] = []
         async with await self._connect() as socket:
             for run in range(runs):
-                content = filled(
-                    workflow, asked, checkpoint=commission.route.served_name, seed=asked.seed + run, batch=batch
-                )
-                images += await self._run(content, socket)
+                values = _values(asked, commission.route, seed=asked.seed + run, batch=batch)
+                images += await self._run(filled(workflow, values), socket)
         return images[: asked.count]
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
@@ -69,25 +71,19 @@ class ComfyDrawing:
             timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
         )
 
-    async def _run(self, content: dict[str, Any], socket: aiohttp.ClientWebSocketResponse) -> list[str]:
-        prompt_id = str(uuid.uuid4())
-        posting = asyncio.ensure_future(self._queue(content, prompt_id))
+    async def _run(self, content: Workflow, socket: aiohttp.ClientWebSocketResponse) -> list[str]:
+        posting = asyncio.ensure_future(self._queue(content))
         over = False
         try:
             # Cancelled half-way, nobody knew whether it was queued.
-            prompt_id = await asyncio.shield(posting)
-            entry = await self._follow(prompt_id, socket)
+            entry = await self._follow(await asyncio.shield(posting), socket)
             over = True
             return await self._fetch(entry)
-        except GatewayError:
-            over = over or posting.done()
-            raise
         finally:
-            self._with.later(self._forget(prompt_id) if over else self._cancel(posting))
+            self._with.later(self._clean_up(posting, over=over))
 
-    async def _queue(self, content: dict[str, Any], prompt_id: str) -> str:
-        # Older versions choose the name themselves, whatever is proposed.
-        question = {"prompt": content, "client_id": self._client_id, "prompt_id": prompt_id}
+    async def _queue(self, content: Workflow) -> str:
+        question = {"prompt": content, "client_id": self._client_id}
         status, raw = await self._with.post("/prompt", question)
         if status != 200:
             raise self._refusal(raw)
@@ -100,27 +96,27 @@ class ComfyDrawing:
     async def _follow(self, prompt_id: str, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
         """The entry of the history once it is over."""
         receiving: asyncio.Task[aiohttp.WSMessage] | None = None
-        missed = 0
         ended = False
+        missed = 0
         try:
             while True:
                 self._patience.check()
-                if not ended and not socket.closed:
+                if ended or socket.closed:
+                    await asyncio.sleep(SOON_S if ended else LOOK_S)
+                else:
                     receiving = receiving or asyncio.create_task(socket.receive())
-                    await asyncio.wait({receiving}, timeout=self._look_s)
+                    await asyncio.wait({receiving}, timeout=LOOK_S)
                     if receiving.done():
                         message, receiving = receiving.result(), None
                         ended = await self._hear(message, prompt_id)
                         if not ended and not socket.closed:
                             continue
-                else:
-                    await asyncio.sleep(SOON_S if ended else self._look_s)
-                entry = await self._entry(prompt_id)
+                entry, known = await self._look(prompt_id)
                 if entry is not None:
                     return entry
                 # Between queue and history lies an instant in which it is in neither.
-                missed = 0 if await self._is_queued(prompt_id) else missed + 1
-                if missed > (20 if ended else 1):
+                missed = 0 if known else missed + 1
+                if missed > (_LOOKS_AFTER if ended else _LOOKS_BEFORE):
                     raise self._with.failed(
                         _("it no longer knows the request. It was restarted, or somebody emptied its queue")
                     )
@@ -129,6 +125,17 @@ class ComfyDrawing:
                 receiving.cancel()
                 with contextlib.suppress(asyncio.CancelledError, *_BROKEN):
                     await receiving
+
+    async def _look(self, prompt_id: str) -> tuple[dict[str, Any] | None, bool]:
+        """The entry of the history, and whether the engine knows the workflow at all.
+
+        An engine that loads a checkpoint may not answer for many seconds: that is for patience to judge.
+        """
+        try:
+            entry = await self._entry(prompt_id)
+            return entry, entry is not None or await self._is_queued(prompt_id)
+        except TimeoutError:
+            return None, True
 
     async def _hear(self, message: aiohttp.WSMessage, prompt_id: str) -> bool:
         """Tell progress; True when the workflow is over, whether well or not."""
@@ -227,22 +234,65 @@ class ComfyDrawing:
             variable=WORKFLOW_VARIABLE,
         )
 
-    async def _forget(self, prompt_id: str) -> None:
-        """The history of the engine keeps prompts for as long as it runs."""
-        await self._with.post("/history", {"delete": [prompt_id]})
-
-    async def _cancel(self, posting: asyncio.Future[str]) -> None:
-        """End what nobody waits for any more, without touching what others asked for."""
+    async def _clean_up(self, posting: asyncio.Future[str], *, over: bool) -> None:
+        """End what nobody waits for any more, and have the engine forget the prompt."""
+        name = ""
+        # Where the answer was lost it may be queued all the same.
         with contextlib.suppress(GatewayError, *_BROKEN):
-            await posting
-        queue = await self._with.get("/queue")
-        pending = _names(queue, "queue_pending", client_id=self._client_id)
+            name = await posting
+        if not over:
+            await self._end()
+        if name:
+            # Its history keeps prompts for as long as it runs.
+            await self._with.post("/history", {"delete": [name]})
+
+    async def _end(self) -> None:
+        """Take this client's workflows out of the queue, without touching what others asked for."""
+        pending, running = await self._own()
         if pending:
             await self._with.post("/queue", {"delete": pending})
             # One of them may have begun meanwhile.
-            queue = await self._with.get("/queue")
-        for name in _names(queue, "queue_running", client_id=self._client_id):
+            _pending, running = await self._own()
+        for name in running:
             await self._with.post("/interrupt", {"prompt_id": name})
+        for _look in range(_LOOKS_TO_END if running else 0):
+            await asyncio.sleep(SOON_S)
+            if not (await self._own())[1]:
+                return
+
+    async def _own(self) -> tuple[list[str], list[str]]:
+        queue = await self._with.get("/queue")
+        return (
+            _names(queue, "queue_pending", client_id=self._client_id),
+            _names(queue, "queue_running", client_id=self._client_id),
+        )
+
+
+def _workflow_of(route: Route) -> Workflow:
+    fault = workflow_fault(route.workflow)
+    if fault is not None:
+        raise UpstreamError(
+            _("%(variable)s of %(config)s is no workflow. %(reason)s Correct it in the config."),
+            variable=WORKFLOW_VARIABLE,
+            config=route.config,
+            reason=fault,
+        )
+    return workflow_in(route.workflow)
+
+
+def _values(asked: ImageRequest, route: Route, *, seed: int, batch: int) -> dict[str, Any]:
+    """What stands for each of the template's places."""
+    return {
+        "%prompt%": asked.prompt,
+        "%negative%": asked.negative,
+        "%width%": asked.width,
+        "%height%": asked.height,
+        "%seed%": seed,
+        "%steps%": asked.steps,
+        "%guidance%": asked.guidance,
+        "%batch%": batch,
+        "%checkpoint%": route.served_name,
+    }
 
 
 def _names(queue: Any, key: str, *, client_id: str = "") -> list[str]:

@@ -103,8 +103,8 @@ class Commission:
         async with self.session.post(url, json=content, timeout=_QUICK, allow_redirects=False) as response:
             return response.status, await self.read(response, MOST_JSON_BYTES)
 
-    async def read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
-        """The whole answer. Raises UpstreamError when it is longer than ``limit``."""
+    async def read(self, response: aiohttp.ClientResponse, limit: int, *, copies: int = 0) -> bytes:
+        """The whole answer, room for ``copies`` of it taken as it comes. Raises UpstreamError or BusyError."""
         raw = bytearray()
         while chunk := await response.content.readany():
             raw += chunk
@@ -113,14 +113,13 @@ class Commission:
                     _("The server of %(config)s sent too much. Ask for fewer or smaller images."),
                     config=self.route.config,
                 )
+            if copies and not self.hold.try_grow(copies * len(chunk)):
+                raise BusyError(_("The gateway holds too many large answers at the moment. Try again in a moment."))
         return bytes(raw)
 
     async def read_images(self, response: aiohttp.ClientResponse, *, copies: int) -> bytes:
-        """An answer with images, room for ``copies`` of it taken. Raises UpstreamError or BusyError."""
-        raw = await self.read(response, MOST_BYTES)
-        if not self.hold.try_grow(copies * len(raw)):
-            raise BusyError(_("The gateway holds too many large answers at the moment. Try again in a moment."))
-        return raw
+        """An answer with images. Raises UpstreamError or BusyError."""
+        return await self.read(response, MOST_BYTES, copies=copies)
 
     def json_of(self, response: aiohttp.ClientResponse, raw: bytes) -> Any:
         """What a good answer says. Raises UpstreamError."""

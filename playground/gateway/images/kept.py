@@ -109,4 +109,6 @@ def _key(name: str) -> str:
 
 
 def _gone() -> UnknownRouteError:
-    return UnknownRouteError(_("There is no such image any more: they are kept for an hour. Ask for a new one."))
+    return UnknownRouteError(
+        _("There is no such image any more: they are kept for an hour at most. Ask for a new one.")
+    )

@@ -1,8 +1,9 @@
 """Stable Diffusion web UI: one long question, its progress asked besides.
 
-It works on one image at a time, and ``/sdapi/v1/interrupt`` ends whatever runs. So this process asks it one thing at a
-time, and interrupts only what ``/internal/progress`` says is its own; a server without its pages (--nowebui) lacks
-that address, and then what runs is taken for our own.
+It works on one image at a time, ``/sdapi/v1/progress`` tells of whatever runs and ``/sdapi/v1/interrupt`` ends it. So
+this process asks one thing at a time, and ``/internal/progress`` is asked whether what runs is this request, which may
+have others of other processes and people before it. A server without its pages (--nowebui) lacks that address:
+then nothing is interrupted, for it cannot be known whose it is.
 """
 
 from __future__ import annotations
@@ -36,10 +37,9 @@ _MOST_NAMED: Final = 10
 class WebUiDrawing:
     """One request."""
 
-    def __init__(self, commission: Commission, turns: Turns, *, look_s: float = LOOK_S) -> None:
+    def __init__(self, commission: Commission, turns: Turns) -> None:
         self._with = commission
         self._turns = turns
-        self._look_s = look_s
         self._task_id = f"task(berth-{uuid.uuid4().hex})"
         self._patience = Patience(silence_s=commission.silence_s)
         self._seen: Any = None
@@ -114,7 +114,7 @@ class WebUiDrawing:
 
     async def _watch(self, asking: asyncio.Future[list[str]]) -> list[str]:
         while True:
-            await asyncio.wait({asking}, timeout=self._look_s)
+            await asyncio.wait({asking}, timeout=LOOK_S)
             if asking.done():
                 return asking.result()
             self._patience.check()
@@ -122,6 +122,13 @@ class WebUiDrawing:
                 await self._look()
 
     async def _look(self) -> None:
+        standing = await self._standing()
+        if standing is not None and not standing.get("active"):
+            if standing.get("queued"):
+                # It waits for others, which is no silence.
+                self._patience.note()
+            await self._with.tell(WAITING)
+            return
         told = await self._with.get("/sdapi/v1/progress", params={"skip_current_image": "true"})
         state = told.get("state") if isinstance(told, dict) else None
         if not isinstance(state, dict):
@@ -134,20 +141,27 @@ class WebUiDrawing:
         if isinstance(step, int) and isinstance(steps, int):
             await self._with.tell(Progress(step=step, steps=steps) if state.get("job_count") else WAITING)
 
+    async def _standing(self) -> dict[str, Any] | None:
+        """``active``, ``queued`` and ``completed`` of this request; None where the server has no such address."""
+        status, raw = await self._with.post("/internal/progress", {"id_task": self._task_id, "live_preview": False})
+        return _object(raw) if status == 200 else None
+
     async def _stop(self, asking: asyncio.Future[list[str]]) -> None:
         with contextlib.suppress(asyncio.CancelledError, GatewayError, *_BROKEN):
             await asking
         found = False
-        for look in range(int(WAIT_TO_END_S / self._look_s)):
+        for look in range(int(WAIT_TO_END_S / LOOK_S)):
             if look:
-                await asyncio.sleep(self._look_s)
-            status, raw = await self._with.post("/internal/progress", {"id_task": self._task_id, "live_preview": False})
-            state = _object(raw) if status == 200 else {"active": True}
-            if state.get("active"):
+                await asyncio.sleep(LOOK_S)
+            standing = await self._standing()
+            if standing is None:
+                return
+            if standing.get("active"):
                 await self._with.post("/sdapi/v1/interrupt", {})
                 return
-            found = found or bool(state.get("queued"))
-            if not state.get("queued") and (found or state.get("completed") or look + 1 >= LOOKS_TO_FIND):
+            queued = bool(standing.get("queued"))
+            found = found or queued
+            if not queued and (found or standing.get("completed") or look + 1 >= LOOKS_TO_FIND):
                 return
 
 
