@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from django.utils.translation import gettext as _
 
@@ -14,7 +15,7 @@ from .defaults import BUILT_IN, defaults_fault, defaults_in
 from .workflow import places_in, shipped_workflow, shows_images, workflow_fault, workflow_in
 
 #: The engines that Berth asks for images in their own way; what others do with defaults is their affair.
-ADAPTED_ENGINES = frozenset({"comfyui", "sd-webui"})
+ADAPTED_ENGINES: Final = frozenset({"comfyui", "sd-webui"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,7 @@ def _api(name: str, kind: str, served_by: frozenset[Served], *, streams: bool = 
 
 
 CHAT: Final = _v1("chat/completions", "chat", _TALKERS, streams=True, ending="done", counts_stream=True)
-#: Engines other than LocalAI are asked in their own way: see playground.gateway.images.
+#: Engines are asked in their own way, LocalAI where its answer would name its own address: playground.gateway.images.
 IMAGES: Final = _v1("images/generations", "images", _image("localai", "comfyui", "sd-webui"), streams=True)
 _GENERATE: Final = _tgi("generate")
 _GENERATE_STREAM: Final = _tgi("generate_stream", streams=True)
@@ -130,6 +130,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _v1("completions", "completions", _TALKERS, streams=True, ending="done", counts_stream=True),
     _v1("embeddings", "embeddings", _EMBEDDERS),
     IMAGES,
+    # LocalAI 4.9 has /v1/images/inpainting instead (core/http/routes/openai.go): another mask, 512x512, no base64.
     _v1("images/edits", "image-edits", _image(), streams=True, body="multipart"),
     _v1("audio/transcriptions", "transcriptions", _text("vllm", "sglang", "localai"), streams=True, body="multipart"),
     _v1("audio/speech", "speech", _text("localai"), streams=True),

@@ -17,7 +17,7 @@ from .endpoints import IMAGES, Endpoint
 from .errors import error_frames
 from .events import EventStream
 from .exchange import Exchange
-from .images.answering import ADAPTED, Images
+from .images.answering import Images
 from .ollama.body import OllamaBody
 from .ollama.passing import Translation
 from .places import Find, Places
@@ -114,7 +114,7 @@ class Relay:
     async def _try(self, job: Job, route: Route, attempts: Attempts) -> bool:
         """Ask once; False when the server is full or still loading and another is left to ask."""
         exchange, body, endpoint = job.exchange, job.body, job.endpoint
-        if endpoint is IMAGES and route.engine in ADAPTED:
+        if endpoint is IMAGES and self._images.adapts(job, route):
             await self._images.answer(job, route)
             if job.tally.status < 500:
                 self._table.health.answered(route.deployment_id)

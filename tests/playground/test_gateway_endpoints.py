@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from deployments.engines import engine_names
-from playground.gateway.endpoints import ENDPOINTS, Endpoint
+from playground.gateway.endpoints import ENDPOINTS, IMAGES, Endpoint
 from playground.gateway.images.answering import ADAPTED
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
@@ -26,7 +26,8 @@ FORM_ENDPOINTS = [each for each in ENDPOINTS if each.body == "multipart"]
 
 
 def served_by(endpoint: Endpoint) -> dict[str, Any]:
-    protocol, engine = sorted(each for each in endpoint.served_by if each[1] not in ADAPTED)[-1]
+    adapted = ADAPTED | {"localai"} if endpoint is IMAGES else ADAPTED
+    protocol, engine = sorted(each for each in endpoint.served_by if each[1] not in adapted)[-1]
     return {"protocol": protocol, "engine": engine}
 
 

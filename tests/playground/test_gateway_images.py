@@ -15,8 +15,11 @@ from playground.gateway import departure
 from playground.gateway.images import comfyui, kept, webui
 from playground.gateway.metering import RequestRecord
 from playground.gateway.tally import CLIENT_LEFT
+from tests.fakes import upstream as scripts
 from tests.fakes.comfyui import FakeComfyUi
 from tests.fakes.gateway import RunningGateway, until
+from tests.fakes.pictures import png
+from tests.fakes.upstream import ScriptedUpstream
 from tests.fakes.webui import FakeWebUi
 
 from .images import ADDRESS, PATIENCE, draw, nothing_left, pictures, sentence, told
@@ -359,3 +362,49 @@ async def test_the_defaults_of_the_config_hold_for_what_is_left_open(gateway: Ru
     assert asked == [(512, 768, 4, 1.5, "blurry"), (64, 64, 9, 3.0, "")]
     assert "BERTH_IMAGE_DEFAULTS of painter is wrong" in message
     assert "Correct it in the config." in message
+
+
+@pytest.mark.parametrize("changes", [{}, {"response_format": "url"}, {"stream": True}], ids=str)
+async def test_localais_own_addresses_never_reach_a_client(gateway: RunningGateway, changes: dict[str, Any]) -> None:
+    picture = base64.b64encode(png()).decode()
+    async with ScriptedUpstream(scripts.telling({"created": 1, "data": [{"b64_json": picture}]})) as engine:
+        await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="localai", keyed=True))
+        body = {"model": "painter", "prompt": "a|b", "size": "64x64", "step": 3, **changes}
+        async with gateway.client.post(ADDRESS, json=body, timeout=PATIENCE) as response:
+            assert response.status == 200
+            raw = await response.read()
+        if changes.get("stream"):
+            assert told(raw)[1][0]["b64_json"] == picture
+        elif changes:
+            async with gateway.client.get(json.loads(raw)["data"][0]["url"], timeout=PATIENCE) as response:
+                assert await response.read() == png()
+        else:
+            assert pictures(json.loads(raw)) == [png()]
+    asked = engine.seen[0].json
+    assert (asked["model"], asked["response_format"], asked["step"]) == ("served-tiny", "b64_json", 3)
+    assert engine.seen[0].headers["authorization"].startswith("Bearer ")
+
+
+async def test_localai_is_asked_for_base64_as_it_is(gateway: RunningGateway) -> None:
+    content = {"created": 1, "id": "x", "data": [{"b64_json": "AAAA"}]}
+    async with ScriptedUpstream(scripts.telling(content)) as engine:
+        await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="localai"))
+        body = {"model": "painter", "prompt": "a", "response_format": "b64_json", "file": "x"}
+        async with gateway.client.post(ADDRESS, json=body, timeout=PATIENCE) as response:
+            assert await response.read() == json.dumps(content).encode()
+    assert engine.seen[0].json == {**body, "model": "served-tiny"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        ({"error": {"message": "CUDA error: out of memory"}}, 500, "too little free memory"),
+        ({"data": [{"url": "http://localhost/x.png"}]}, 200, "answered without an image"),
+    ],
+)
+async def test_localai_that_fails_says_why(
+    gateway: RunningGateway, answer: dict[str, Any], status: int, words: str
+) -> None:
+    async with ScriptedUpstream(scripts.telling(answer, status=status)) as engine:
+        await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="localai"))
+        assert words in await sentence(gateway, 502)

@@ -29,6 +29,7 @@ from playground.protocols import GatewayHttp, Question
 from playground.protocols.ollama_text import ask_ollama_text
 from playground.protocols.openai_image import ask_openai_image
 from tests.fakes import upstream as scripts
+from tests.fakes.comfyui import FakeComfyUi
 from tests.fakes.gateway import serve_gateway, until
 from tests.fakes.upstream import WHOLE, ScriptedUpstream
 from tests.playground.test_playground_page import a_config, a_run
@@ -52,13 +53,20 @@ class Stage:
 @contextmanager
 def a_stage(settings: Settings, script: scripts.Script) -> Iterator[Stage]:
     """Serve until the block ends; the command under test runs in the test's own thread."""
-    started, ended = threading.Event(), threading.Event()
     upstream = ScriptedUpstream(script)
     run = a_run(a_config("tiny"))
+    with serving(settings, upstream, run):
+        yield Stage(deployment=run, upstream=upstream)
+
+
+@contextmanager
+def serving(settings: Settings, server: ScriptedUpstream | FakeComfyUi, run: Deployment) -> Iterator[None]:
+    """``server`` as the one of ``run``, behind a gateway, in a thread."""
+    started, ended = threading.Event(), threading.Event()
     addresses: list[str] = []
 
     async def serve() -> None:
-        async with upstream, serve_gateway(application := GatewayApplication()) as url:
+        async with server, serve_gateway(application := GatewayApplication()) as url:
             addresses.append(url)
             started.set()
             await asyncio.to_thread(ended.wait)
@@ -68,10 +76,10 @@ def a_stage(settings: Settings, script: scripts.Script) -> Iterator[Stage]:
     thread.start()
     try:
         assert started.wait(10)
-        Deployment.objects.filter(pk=run.pk).update(endpoint=upstream.endpoint)
+        Deployment.objects.filter(pk=run.pk).update(endpoint=server.endpoint)
         publish_routes()
         settings.BERTH_GATEWAY_AT = addresses[0]
-        yield Stage(deployment=run, upstream=upstream)
+        yield
     finally:
         ended.set()
         thread.join(15)
@@ -268,3 +276,18 @@ def test_ollamas_lines_are_read_to_the_last() -> None:
     cut = json.dumps(lines[0])
     with a_gateway(httpx.Response(200, text=cut)) as http, pytest.raises(RequestError, match="before its end"):
         ask_ollama_text(http, question, pieces.append)
+
+
+def test_a_picture_drawn_by_comfyui_is_written_to_the_file(
+    redis_server: redis.Redis, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = a_config("painter", protocol="openai-image")
+    config.engine, config.served_name = "comfyui", "tiny.safetensors"
+    config.save()
+    engine = FakeComfyUi()
+    with serving(settings, engine, a_run(config)):
+        out = tmp_path / "lighthouse.png"
+        call_command("request", "painter", "a lighthouse", "--protocol", "openai-image", "--out", str(out))
+    assert out.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "The picture is in" in capsys.readouterr().err
+    assert engine.queued[0].prompt["prompt"]["inputs"]["text"] == "a lighthouse"

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from django.utils.translation import gettext_lazy as _
 
+from deployments.images.settings import ADAPTED_ENGINES
 from playground.exceptions import BadRequestError, GatewayError
+from playground.gateway.body import SmallBody
 from playground.gateway.errors import error_frames
 from playground.gateway.routing import Route
 from playground.gateway.upstream import explain_failure, log_failure
@@ -23,6 +25,7 @@ from .asking import ImageRequest, image_request
 from .comfyui import ComfyDrawing
 from .drawing import Commission, Drawing, Progress
 from .kept import KeptImages, format_of
+from .localai import LocalAiDrawing
 from .turns import Turns
 from .webui import WebUiDrawing
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: The engines that are asked in their own way.
-ADAPTED: Final = frozenset({"comfyui", "sd-webui"})
+ADAPTED: Final = ADAPTED_ENGINES
 _BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 _HOST: Final = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _LEAVE_S: Final = 2.0
@@ -51,15 +54,22 @@ class Images:
         self._turns = Turns()
         self._later: set[asyncio.Task[None]] = set()
 
+    def adapts(self, job: Job, route: Route) -> bool:
+        """Whether this is not simply passed on: another protocol, or addresses that clients cannot reach."""
+        if route.engine == "localai" and isinstance(job.body, SmallBody):
+            return _content(job).get("response_format") != "b64_json"
+        return route.engine in ADAPTED
+
     async def answer(self, job: Job, route: Route) -> None:
         """Answer the client from the deployment of ``route``.
 
         Raises GatewayError, or what aiohttp raises when the engine is away; nothing was sent then, and another may
         be asked. A client that leaves ends it, and the engine is told to stop.
         """
-        asked = image_request(_content(job), route)
+        content = _content(job)
+        asked = image_request(content, route)
         telling = _Telling(job, route, asked)
-        drawing = self._drawing(job, route, asked, telling)
+        drawing = self._drawing(job, content, route, asked, telling)
         try:
             images = await drawing.draw()
             data = await self._data(job, asked, images)
@@ -86,7 +96,9 @@ class Images:
         await asyncio.gather(*self._later, return_exceptions=True)
         await self.kept.stop()
 
-    def _drawing(self, job: Job, route: Route, asked: ImageRequest, telling: _Telling) -> Drawing:
+    def _drawing(
+        self, job: Job, content: dict[str, Any], route: Route, asked: ImageRequest, telling: _Telling
+    ) -> Drawing:
         commission = Commission(
             session=self._session,
             route=route,
@@ -98,6 +110,8 @@ class Images:
         )
         if route.engine == "comfyui":
             return ComfyDrawing(commission)
+        if route.engine == "localai":
+            return LocalAiDrawing(commission, content)
         return WebUiDrawing(commission, self._turns)
 
     def _run_later(self, work: Awaitable[None]) -> asyncio.Task[None]:
