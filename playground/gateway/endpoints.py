@@ -45,7 +45,7 @@ class Endpoint:
     @property
     def counts_tokens(self) -> bool:
         """Whether its cost is counted in tokens, which a request bounds."""
-        return self.kind not in ("images", "image-edits", "transcriptions", "speech")
+        return self.kind not in ("images", "transcriptions", "speech")
 
     @property
     def protocols(self) -> frozenset[str]:
@@ -131,7 +131,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _v1("embeddings", "embeddings", _EMBEDDERS),
     IMAGES,
     # LocalAI 4.9 has /v1/images/inpainting instead (core/http/routes/openai.go): another mask, 512x512, no base64.
-    _v1("images/edits", "image-edits", _image(), streams=True, body="multipart"),
+    _v1("images/edits", "images", _image(), streams=True, body="multipart"),
     _v1("audio/transcriptions", "transcriptions", _text("vllm", "sglang", "localai"), streams=True, body="multipart"),
     _v1("audio/speech", "speech", _text("localai"), streams=True),
     _v1("rerank", "rerank", _RERANKERS),

@@ -8,13 +8,19 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
+import redis
+from asgiref.sync import sync_to_async
 from django.core.signing import TimestampSigner
 
+from deployments.actors import Actor
 from playground.gateway import departure
 from playground.gateway.images import comfyui, kept, webui
 from playground.gateway.metering import RequestRecord
 from playground.gateway.tally import CLIENT_LEFT
+from playground.key_rules import KeyRules
+from playground.services.keys import create_key
 from tests.fakes import upstream as scripts
 from tests.fakes.comfyui import FakeComfyUi
 from tests.fakes.gateway import RunningGateway, until
@@ -408,3 +414,49 @@ async def test_localai_that_fails_says_why(
     async with ScriptedUpstream(scripts.telling(answer, status=status)) as engine:
         await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="localai"))
         assert words in await sentence(gateway, 502)
+
+
+async def test_a_keys_scope_and_limit_hold_for_images(
+    gateway: RunningGateway, painter: Painter, redis_server: redis.Redis
+) -> None:
+    seconds, _micro = redis_server.time()
+    # A minute of Redis's clock that does not end soon: what is admitted is counted for one minute.
+    if seconds % 60 > 55:
+        await asyncio.sleep(60.05 - seconds % 60)
+    actor = Actor.command_line()
+    one = await sync_to_async(create_key)("one", actor=actor, rules=KeyRules(requests_per_minute=1))
+    talks = await sync_to_async(create_key)("talks", actor=actor, rules=KeyRules(endpoints=("chat",)))
+    body = {"model": "painter", "prompt": "a", "size": "64x64"}
+    statuses = []
+    for key in (one, one, talks):
+        headers = {"Authorization": f"Bearer {key.secret}"}
+        async with gateway.client.post(ADDRESS, json=body, headers=headers, timeout=PATIENCE) as response:
+            statuses.append(response.status)
+    assert statuses == [200, 429, 403]
+
+
+async def test_many_clients_that_leave_at_any_moment_leave_nothing(gateway: RunningGateway, painter: Painter) -> None:
+    """What is left is looked at after each test: requests, bytes, turns, tasks."""
+    painter.steps = 3
+    asking = [asyncio.create_task(draw(gateway, stream=number % 2 == 0)) for number in range(40)]
+    for number, task in enumerate(asking):
+        # Spread over the life of the requests; not a wait for anything.
+        await asyncio.sleep(0.002 * (number % 5))
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    await nothing_left(gateway)
+    if isinstance(painter, FakeComfyUi):
+        await until(lambda: painter.running is None and not painter.pending)
+    assert (await draw(gateway))[0] == 200
+
+
+async def test_a_key_for_images_may_edit_them_too(gateway: RunningGateway) -> None:
+    rules = KeyRules(endpoints=("images",))
+    key = await sync_to_async(create_key)("draws", actor=Actor.command_line(), rules=rules)
+    form = aiohttp.FormData({"model": "painter", "prompt": "a hat"})
+    form.add_field("image", png(), filename="a.png", content_type="image/png")
+    async with ScriptedUpstream(scripts.telling({"data": [{"b64_json": "AAAA"}]})) as engine:
+        await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="custom"))
+        headers = {"Authorization": f"Bearer {key.secret}"}
+        async with gateway.client.post("/v1/images/edits", data=form, headers=headers, timeout=PATIENCE) as response:
+            assert response.status == 200
