@@ -80,9 +80,10 @@ class Admission:
     ) -> Reservation:
         """Let a request through, having reserved what it may use at most.
 
-        ``endpoint`` is the kind of request, ``model`` the name that was asked for, ``prompt_bytes`` the size of what
-        the model reads (0 where no tokens are counted, as for images). Raises ForbiddenError, RateLimitedError, or
-        LimitsAwayError when Redis is away and the key is limited. Settle the reservation whatever happens.
+        ``endpoint`` is the scope that the request needs, ``model`` the name that was asked for, ``prompt_bytes`` the
+        size of what the model reads (0 where no tokens are counted, as for images). Raises ForbiddenError,
+        RateLimitedError, or LimitsAwayError when Redis is away and the key is limited. Settle the reservation
+        whatever happens.
         """
         if caller.scopes is not None:
             _check_scopes(caller.scopes, endpoint=endpoint, model=model)

@@ -190,7 +190,7 @@ class GatewayApplication:
         tally.model = body.model
         tally.reservation = await self._admission.admit(
             tally.caller,
-            endpoint=tally.endpoint.kind,
+            endpoint=tally.endpoint.scope,
             model=body.model,
             prompt_bytes=body.prompt_bytes if tally.endpoint.counts_tokens else 0,
             max_tokens=body.max_tokens if tally.endpoint.counts_tokens else 0,

@@ -11,8 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from playground.key_rules import EndpointKind
+
 ErrorShape = Literal["openai", "anthropic", "ollama", "tgi"]
 BodyKind = Literal["json", "multipart"]
+#: By ``Endpoint.kind``: the scope of kinds that are no scope of their own. A key that may chat may do so in any
+#: protocol, whatever client its owner uses.
+_SCOPES: Final = {
+    "responses": EndpointKind.CHAT.value,
+    "messages": EndpointKind.CHAT.value,
+    "tgi": EndpointKind.COMPLETIONS.value,
+    "image-edits": EndpointKind.IMAGES.value,
+    "transcriptions": EndpointKind.AUDIO.value,
+    "speech": EndpointKind.AUDIO.value,
+}
 #: A config's protocol and its engine.
 Served = tuple[str, str]
 
@@ -24,7 +36,7 @@ TGI_PREFIX: Final = "/tgi/"
 class Endpoint:
     """One address of the gateway.
 
-    ``kind`` is its name in scopes of keys and in usage; two that belong together share it.
+    ``kind`` is its name in usage; two that belong together share it.
 
     ``upstream_path`` is where an engine has it. ``streams`` tells whether an answer may be a stream, and
     ``ending`` the kind of mark that a complete stream carries; empty when none is required. ``counts_stream``
@@ -41,6 +53,11 @@ class Endpoint:
     ending: str = ""
     counts_stream: bool = False
     names_model: bool = True
+
+    @property
+    def scope(self) -> str:
+        """What a key must be allowed to do: one of :class:`playground.key_rules.EndpointKind`."""
+        return _SCOPES.get(self.kind, self.kind)
 
     @property
     def counts_tokens(self) -> bool:

@@ -9,10 +9,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from asgiref.sync import sync_to_async
 
+from deployments.actors import Actor
 from deployments.engines import engine_names
-from playground.gateway.endpoints import ENDPOINTS, IMAGES, Endpoint
+from playground.gateway.endpoints import ENDPOINTS, IMAGES, Endpoint, endpoint_at
 from playground.gateway.images.answering import ADAPTED
+from playground.key_rules import EndpointKind, KeyRules
+from playground.services.keys import create_key
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import ScriptedUpstream
@@ -148,6 +152,40 @@ async def test_anthropics_clients_send_their_key_and_version_their_own_way(gatew
     sent = upstream.seen[0].headers
     assert (sent["anthropic-version"], sent["anthropic-beta"]) == ("2023-06-01", "tools-1")
     assert not sent.keys() & {"x-api-key", "authorization"}
+
+
+def test_every_endpoint_is_in_the_scope_of_some_key_and_every_scope_opens_one() -> None:
+    assert {each.scope for each in ENDPOINTS} == set(EndpointKind.values) - {EndpointKind.METRICS}
+
+
+@pytest.mark.parametrize(
+    ("scope", "opens", "closed"),
+    [
+        ("chat", ("/v1/messages", "/v1/responses", "/api/chat"), "/v1/completions"),
+        ("audio", ("/v1/audio/speech", "/v1/audio/transcriptions"), "/v1/chat/completions"),
+        ("completions", ("/tgi/tiny/generate", "/v1/completions", "/api/generate"), "/v1/messages"),
+        ("images", ("/v1/images/edits",), "/v1/embeddings"),
+    ],
+)
+async def test_a_scope_is_the_same_in_every_protocol(
+    gateway: RunningGateway, scope: str, opens: tuple[str, ...], closed: str
+) -> None:
+    key = await sync_to_async(create_key)("app", actor=Actor.command_line(), rules=KeyRules(endpoints=(scope,)))
+    told = ""
+    async with ScriptedUpstream(scripts.telling(ANSWER)) as upstream:
+        for version, path in enumerate((*opens, closed), start=1):
+            found = endpoint_at(path)
+            assert found is not None
+            await gateway.serve(upstream.route(**served_by(found[0])), version=version)
+            sent: dict[str, Any] = {"json": {"model": "tiny", "stream": False}}
+            if found[0].body == "multipart":
+                sent = {"data": a_form(model="tiny", file=b"RIFF")}
+            headers = {"Authorization": f"Bearer {key.secret}"}
+            async with gateway.client.post(path, headers=headers, **sent) as response:
+                told = await response.text()
+                assert (response.status == 403) == (path == closed), told
+    assert closed not in [seen.path for seen in upstream.seen]
+    assert "An admin can allow it" in told
 
 
 async def test_a_wrong_key_is_refused_in_each_protocols_shape(gateway: RunningGateway) -> None:
