@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from aiohttp import web
 
@@ -194,24 +197,60 @@ async def test_a_client_that_takes_nothing_at_all_has_left(
 
 
 @pytest.mark.slow
-async def test_hundreds_of_aborted_requests_leak_nothing(gateway: RunningGateway) -> None:
-    async with ScriptedUpstream(scripts.stream_until_left) as upstream:
+async def test_thousands_of_aborted_requests_leak_nothing(gateway: RunningGateway) -> None:
+    process = psutil.Process()
+    # Streams after their first byte, whole answers while the engine thinks, large bodies; some while they are sent.
+    bodies: list[dict[str, Any]] = [{"stream": True}, {}, {"stream": True, "padding": "x" * 300_000}, {}]
+    asked = aborted = 0
+
+    async def play(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        script = scripts.stream_until_left if upstream.seen.pop().json.get("stream") else scripts.think_until_left
+        try:
+            return await script(upstream, request)
+        except ConnectionResetError:
+            # It left before the first byte.
+            return web.Response()
+
+    async def abort_many(times: int) -> tuple[int, int, int]:
+        """What there is once nothing is under way any more: tasks, file descriptors, objects."""
+        nonlocal aborted
+        async with aiohttp.ClientSession(gateway.url, headers=gateway.client.headers) as client:
+            for _time in range(times):
+                due = asked + 30
+                requests = [
+                    asyncio.create_task(
+                        client.post("/v1/chat/completions", json={"model": "tiny", **body}).__aenter__()
+                    )
+                    for body in bodies * 10
+                ]
+                await until(lambda due=due: asked >= due)  # type: ignore[misc]
+                for request in requests:
+                    if request.done():
+                        (await request).close()
+                    else:
+                        request.cancel()
+                aborted += len(requests)
+        await until(lambda: gateway.in_flight == {} and gateway.application.budget.used == 0)
+        await until(lambda: not connector._acquired and len(asyncio.all_tasks()) <= tasks)
+        gc.collect()
+        return len(asyncio.all_tasks()), process.num_fds(), len(gc.get_objects())
+
+    async with ScriptedUpstream(play) as upstream:
         await gateway.serve(upstream.route())
-
-        async def abort(number: int) -> None:
-            request = asyncio.create_task(gateway.chat(stream=number % 2 == 0).__aenter__())
-            await asyncio.sleep(number % 7 / 500)
-            if request.done():
-                (await request).close()
-            else:
-                request.cancel()
-
-        for _round in range(20):
-            await asyncio.gather(*(abort(number) for number in range(50)))
-        await until(lambda: gateway.in_flight == {})
-    session = gateway.application._session
-    assert session is not None
-    await until(lambda: not session.connector._acquired)  # type: ignore[union-attr]
+        session = gateway.application._session
+        assert session is not None
+        connector: Any = session.connector
+        tasks = len(asyncio.all_tasks())
+        before, memory_before = await abort_many(10), process.memory_info().rss
+        after, memory_after = await abort_many(40), process.memory_info().rss
+    assert aborted == 2000
+    assert asked >= 1500, "most of them reach the engine"
+    assert after[:2] == before[:2]
+    # Less than one object for each request is kept, and no body.
+    assert after[2] - before[2] < 1000
+    assert memory_after - memory_before < 10_000_000
 
 
 async def test_a_long_event_passes_in_parts_and_unchanged(gateway: RunningGateway) -> None:
