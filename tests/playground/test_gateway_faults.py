@@ -16,7 +16,7 @@ from aiohttp import web
 from playground.gateway import departure, relay
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
-from tests.fakes.upstream import STREAM, WHOLE, ScriptedUpstream, frame
+from tests.fakes.upstream import STREAM, WHOLE, Script, ScriptedUpstream, frame
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,6 +83,62 @@ async def test_a_broken_stream_ends_in_its_protocols_own_error(
     else:
         assert error["error"]["code"] == "upstream_failed"
         assert broken.endswith(b"data: [DONE]\n\n")
+
+
+def kind_of(path: str, told: dict[str, Any]) -> str:
+    """What an error object of the protocol at ``path`` calls the failure; fails for any other shape."""
+    if path.startswith("/tgi/"):
+        assert set(told) == {"error", "error_type"}
+        return str(told["error_type"])
+    if path.startswith("/api/"):
+        assert set(told) == {"error"}
+        return ""
+    if path == "/v1/messages":
+        assert set(told) == {"type", "error"}
+        return str(told["error"]["type"])
+    assert set(told["error"]) == {"message", "type", "param", "code"}
+    return str(told["error"]["code"])
+
+
+ASKED_IN = {
+    ("/v1/chat/completions", "vllm"): {502: "upstream_failed", 504: "upstream_timeout"},
+    ("/v1/responses", "vllm"): {502: "upstream_failed", 504: "upstream_timeout"},
+    ("/v1/messages", "vllm"): {502: "api_error", 504: "timeout_error"},
+    ("/tgi/tiny/generate_stream", "tgi"): {502: "generation", 504: "generation"},
+    ("/api/chat", "ollama"): {502: "", 504: ""},
+    ("/api/chat", "vllm"): {502: "", 504: ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "words"),
+    [
+        (scripts.die_before_headers, 502, "The server of tiny broke off"),
+        (scripts.die_after_headers, 502, "The server of tiny broke off"),
+        (scripts.saying(b"\x00 garbage"), 502, "The server of tiny broke off"),
+        (scripts.think_until_left, 504, "The server of tiny fell silent"),
+        (None, 502, "The server of tiny cannot be reached"),
+    ],
+    ids=["dies before its headers", "dies after them", "sends garbage", "hangs", "is away"],
+)
+async def test_before_the_first_byte_each_protocol_has_status_and_shape_of_its_own(
+    gateway: RunningGateway, script: Script | None, status: int, words: str
+) -> None:
+    gateway.application._session._timeout = aiohttp.ClientTimeout(total=None, sock_read=0.1)  # type: ignore[union-attr]
+    async with ScriptedUpstream(script or scripts.answer) as upstream:
+        if script is None:
+            await upstream.stop()
+        for version, ((path, engine), kinds) in enumerate(ASKED_IN.items(), start=1):
+            protocol = "ollama-text" if engine == "ollama" else "openai-text"
+            await gateway.serve(upstream.route(engine=engine, protocol=protocol), version=version)
+            body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+            async with gateway.client.post(path, json=body) as response:
+                told = await response.json()
+                assert response.status == status, path
+                assert response.headers["X-Request-Id"]
+            assert kind_of(path, told) == kinds[status]
+            assert words in str(told["error"])
+            assert gateway.in_flight == {}
 
 
 async def test_half_a_first_event_is_no_first_byte(gateway: RunningGateway) -> None:
