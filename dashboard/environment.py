@@ -45,6 +45,7 @@ DOCUMENTED = {
         "a recording on which nothing is put (nvml)."
     ),
     "BERTH_USAGE_RAW_DAYS": "Days that single requests stay in the database, without their text; sums stay longer (7).",
+    "BERTH_USAGE_DAYS": "Days that sums of usage by day stay in the database (400).",
     "BERTH_METRICS_ALLOW": (
         "Networks whose clients may read /metrics without a key, comma-separated; empty for none "
         "(127.0.0.1/32,::1/128)."
@@ -95,6 +96,7 @@ class Environment:
     host_paths: tuple[Path, ...]
     gpu_source: str
     usage_raw_days: int
+    usage_days: int
     metrics_allow: tuple[IPv4Network | IPv6Network, ...]
 
 
@@ -122,7 +124,11 @@ def read_environment() -> Environment:
     models_network = env.str("BERTH_MODELS_NETWORK", "")
     host_paths = env.str("BERTH_HOST_PATHS", "", validate=_absolute_paths)
     gpu_source = env.str("BERTH_GPU_SOURCE", "", validate=_gpu_source)
-    usage_raw_days = env.int("BERTH_USAGE_RAW_DAYS", 7, validate=validate.Range(0, 400))
+    # Pages show 30 days at least.
+    usage_raw_days, usage_days = (
+        env.int("BERTH_USAGE_RAW_DAYS", 7, validate=validate.Range(0, 400)),
+        env.int("BERTH_USAGE_DAYS", 400, validate=validate.Range(35, 3660)),
+    )
     metrics_allow = env.str("BERTH_METRICS_ALLOW", "127.0.0.1/32,::1/128", validate=_networks)
     hub_url = env.str("HF_ENDPOINT", "", validate=_http_url)
     secrets = {name: env.str(name, "") for name in SECRET_NAMES}
@@ -165,6 +171,7 @@ def read_environment() -> Environment:
         host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
         gpu_source=gpu_source,
         usage_raw_days=usage_raw_days,
+        usage_days=usage_days,
         metrics_allow=tuple(_split_networks(metrics_allow)),
         hub_url=hub_url.rstrip("/"),
         secrets={name: value for name, value in secrets.items() if value},

@@ -34,6 +34,7 @@ BERTH_HOST_PATHS = ENVIRONMENT.host_paths
 BERTH_GPU_SOURCE = ENVIRONMENT.gpu_source
 BERTH_SECRETS = ENVIRONMENT.secrets
 BERTH_USAGE_RAW_DAYS = ENVIRONMENT.usage_raw_days
+BERTH_USAGE_DAYS = ENVIRONMENT.usage_days
 BERTH_METRICS_ALLOW = ENVIRONMENT.metrics_allow
 #: A mirror of the model hub; empty for the hub itself.
 BERTH_HUB_URL = ENVIRONMENT.hub_url

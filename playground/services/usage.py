@@ -27,9 +27,8 @@ ENTRIES_A_RUN: Final = 200
 #: Rows deleted in one transaction, and in one run of the task for each table.
 DELETED_AT_ONCE: Final = 1000
 DELETED_A_RUN: Final = 50_000
-#: Hours are kept as long as a page may show hours; days for over a year. Names of batches outlive their entries by far.
+#: Hours are kept as long as a page may show hours. Names of batches outlive their entries by far.
 HOURS_KEPT: Final = timedelta(days=35)
-DAYS_KEPT: Final = timedelta(days=400)
 BATCHES_KEPT: Final = timedelta(days=7)
 
 
@@ -83,12 +82,12 @@ def _is_added(entry: StreamEntry) -> bool:
 def delete_old_usage(now: datetime | None = None) -> int:
     """Delete what is older than it is kept, in short transactions and not all at once; gives how many rows."""
     now = now or timezone.now()
-    raw = timedelta(days=settings.BERTH_USAGE_RAW_DAYS)
+    raw, days = timedelta(days=settings.BERTH_USAGE_RAW_DAYS), timedelta(days=settings.BERTH_USAGE_DAYS)
     return sum(
         (
             _delete(UsageRequest.objects.filter(at__lt=now - raw)),
             _delete(UsageHour.objects.filter(at__lt=now - HOURS_KEPT)),
-            _delete(UsageDay.objects.filter(at__lt=timezone.localdate(now) - DAYS_KEPT)),
+            _delete(UsageDay.objects.filter(at__lt=timezone.localdate(now) - days)),
             _delete(UsageBatch.objects.filter(at__lt=now - BATCHES_KEPT)),
         )
     )

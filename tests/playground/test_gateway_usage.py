@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
+from asgiref.sync import sync_to_async
+from django.apps import apps
 
+from deployments.redis_keys import USAGE
 from playground.exceptions import RateLimitedError
 from playground.gateway.endpoints import ErrorShape
 from playground.gateway.metering import RequestRecord
 from playground.gateway.usage import usage_in
+from playground.services.usage import roll_up
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
-from tests.fakes.upstream import STREAM, STREAM_WITH_USAGE, WHOLE, ScriptedUpstream
+from tests.fakes.upstream import STREAM, STREAM_WITH_USAGE, WHOLE, ScriptedUpstream, frame
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -219,3 +225,44 @@ async def test_a_refusal_of_admission_asks_nobody(gateway: RunningGateway, monke
             assert (response.status, response.headers["Retry-After"]) == (429, "7")
             assert (await response.json())["error"]["type"] == "rate_limit_error"
     assert upstream.seen == []
+
+
+@database
+async def test_nothing_that_was_said_is_stored_or_logged(
+    gateway: RunningGateway, redis_server: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(text: str) -> dict[str, Any]:
+        return {"model": "tiny", "messages": [{"role": "user", "content": text}]}
+
+    caplog.set_level(logging.DEBUG)
+    whole = {**WHOLE, "choices": [{"message": {"content": "secretly answered"}}]}
+    async with ScriptedUpstream(scripts.telling(whole)) as upstream:
+        await gateway.serve(upstream.route())
+        for path, body in (("/v1/chat/completions", said("secretly asked")), ("/api/chat", said("secretly asked"))):
+            async with gateway.client.post(path, json=body) as response:
+                assert response.status == 200
+                assert "secretly answered" in await response.text()
+        async with gateway.chat(data=b'{"model": "tiny", "messages": ["secretly asked"') as response:
+            assert response.status == 400
+        upstream.script = scripts.saying(frame("secretly answered"), b"secretly broken", cut=True)
+        async with gateway.chat(**said("secretly asked"), stream=True) as response:
+            assert b"upstream_failed" in await response.read()
+        upstream.script = scripts.telling({"error": {"message": "secretly refused"}}, status=400)
+        async with gateway.chat(**said("secretly asked")) as response:
+            assert response.status == 400
+        await until(lambda: redis_server.xlen(USAGE) > 0 and not gateway.application._meter._records)
+    in_redis = [redis_server.xrange(USAGE)] + [
+        redis_server.get(key) for key in redis_server.scan_iter() if redis_server.type(key) == b"string"
+    ]
+    assert b"tiny" in repr(in_redis).encode()
+    assert await sync_to_async(roll_up)() > 0
+    in_database = await sync_to_async(database_text)()
+    assert "tiny" in in_database
+    for kept in (repr(in_redis), in_database, caplog.text):
+        assert "secretly" not in kept
+
+
+def database_text() -> str:
+    """Every value of every row."""
+    rows = [list(model._default_manager.values_list()) for model in apps.get_models()]
+    return repr(rows)

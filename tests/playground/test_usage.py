@@ -238,6 +238,9 @@ def test_old_usage_goes_and_the_rest_stays(settings: Settings) -> None:
     assert UsageDay.objects.filter(series__cube="total").count() == 6
     assert not UsageBatch.objects.exists()
     assert delete_old_usage(now) == 0
+    settings.BERTH_USAGE_DAYS = 35
+    assert delete_old_usage(now) > 0
+    assert UsageDay.objects.filter(series__cube="total").count() == 4
 
 
 def test_much_old_usage_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
