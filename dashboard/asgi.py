@@ -25,7 +25,7 @@ from servestatic import ServeStaticASGI  # noqa: E402
 from deployments.gpu_hub import gpu_hub  # noqa: E402
 from deployments.live_hub import hub  # noqa: E402
 from deployments.websocket_urls import websocket_urlpatterns  # noqa: E402
-from playground.gateway.app import GatewayApplication  # noqa: E402
+from playground.gateway.app import PREFIXES, GatewayApplication  # noqa: E402
 
 if TYPE_CHECKING:
     from playground.gateway.wire import Receive, Scope, Send
@@ -55,8 +55,6 @@ class BerthApplication:
     def __init__(self) -> None:
         self.gateway = GatewayApplication()
         self.is_gateway = settings.BERTH_ROLE == "gateway"
-        # Ollama's clients look there first; with pages, the root is theirs.
-        self.probes = ("/api", "/") if self.is_gateway else ("/api",)
         self.pages = _with_static(django_application)
         # Channels' types are of two generations of ASGI at once.
         self.sockets: Any = AuthMiddlewareStack(URLRouter(cast("list[Any]", websocket_urlpatterns)))
@@ -66,12 +64,16 @@ class BerthApplication:
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
             await (_close(send) if self.is_gateway else self.sockets(scope, receive, send))
-        elif scope["path"].startswith(("/v1/", "/api/", "/tgi/")) or scope["path"] in self.probes:
+        elif self._is_for_gateway(scope["path"]):
             await self.gateway(scope, receive, send)
-        elif self.is_gateway and scope["path"] != "/healthz":
-            await _not_here(send)
         else:
             await self.pages(scope, receive, send)
+
+    def _is_for_gateway(self, path: str) -> bool:
+        if self.is_gateway:
+            return path != "/healthz"
+        # Ollama's clients look at its root first; the one above is the pages'.
+        return path.startswith(PREFIXES) or path == "/api"
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -101,14 +103,6 @@ def _collect_seldom() -> None:
 async def _close(send: Send) -> None:
     """Refuse a websocket before its handshake: this process has no pages and no hub."""
     await send({"type": "websocket.close"})
-
-
-async def _not_here(send: Send) -> None:
-    body = b'{"error":{"message":"This address serves models under /v1/. The pages are at the web address.",'
-    body += b'"type":"invalid_request_error","param":null,"code":"not_found"}}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 application = BerthApplication()

@@ -85,8 +85,9 @@ class Admission:
         RateLimitedError, or LimitsAwayError when Redis is away and the key is limited. Settle the reservation
         whatever happens.
         """
+        caller.require_model(model)
         if caller.scopes is not None:
-            _check_scopes(caller.scopes, endpoint=endpoint, model=model)
+            _check_endpoint(caller.scopes, endpoint)
         if caller.limits is None or caller.key_id is None:
             return UNLIMITED
         budget = self._budgets.get(caller.key_id)
@@ -169,11 +170,7 @@ class Admission:
                     self._budgets.pop(key_id, None)
 
 
-def _check_scopes(scopes: KeyScopes, *, endpoint: str, model: str) -> None:
-    if not scopes.allows_model(model):
-        raise ForbiddenError(
-            _("This key may not ask %(model)s. An admin can allow it on the page Keys."), param="model", model=model
-        )
+def _check_endpoint(scopes: KeyScopes, endpoint: str) -> None:
     if not scopes.allows_endpoint(endpoint):
         raise ForbiddenError(
             _("This key may not send requests of the kind %(kind)s. An admin can allow it on the page Keys."),

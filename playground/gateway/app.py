@@ -17,7 +17,7 @@ from deployments.redis import async_client
 from playground.exceptions import GatewayError, UnknownRouteError, WrongMethodError
 
 from .admission import Admission
-from .auth import Authenticator
+from .auth import Authenticator, Caller
 from .body import ClientLeftError, RequestBody, parse_body, read_body
 from .byte_budget import ByteBudget, Hold
 from .departure import StopWhenClientLeaves
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODELS = "/v1/models"
+#: Whatever lies below is the gateway's.
+PREFIXES = ("/v1/", "/api/", "/tgi/")
 
 
 class GatewayApplication:
@@ -129,13 +131,21 @@ class GatewayApplication:
             await self._serve(exchange, receive, *found)
         elif path == MODELS or path.startswith(f"{MODELS}/"):
             _require_method(exchange, "GET", "HEAD")
-            await self.authenticator.check(exchange.headers)
-            await exchange.answer_json(self._models(path.removeprefix(MODELS).strip("/")))
+            caller = await self.authenticator.check(exchange.headers)
+            await exchange.answer_json(self._models(path.removeprefix(MODELS).strip("/"), caller))
         elif path.startswith(IMAGE_FILES) and self._images is not None:
             _require_method(exchange, "GET", "HEAD")
             await _give_image(exchange, self._images.kept)
         elif exchange.shape == "ollama" and self._ollama is not None:
             await self._ollama.answer(exchange, receive)
+        elif not path.startswith(PREFIXES):
+            raise UnknownRouteError(
+                _(
+                    "There is nothing at %(path)s. Models are asked under /v1/, /api/ and /tgi/; the pages are at "
+                    "Berth's web address."
+                ),
+                path=path[:200],
+            )
         else:
             raise UnknownRouteError(
                 _("There is nothing at %(path)s. This gateway serves GET %(models)s and POST %(endpoints)s."),
@@ -197,10 +207,13 @@ class GatewayApplication:
         )
         exchange.extra_headers = tally.reservation.headers
 
-    def _models(self, name: str) -> bytes:
+    def _models(self, name: str, caller: Caller) -> bytes:
+        """One model, or those that ``caller`` may ask. Raises ForbiddenError, or what the table raises."""
         if name:
+            caller.require_model(name)
             return _encoded(_listing(self.table.find(name)))
-        return _encoded({"object": "list", "data": [_listing(model) for model in self.table.listed()]})
+        listed = [_listing(model) for model in self.table.listed() if caller.may_ask(model.name)]
+        return _encoded({"object": "list", "data": listed})
 
 
 async def _give_image(exchange: Exchange, kept: KeptImages) -> None:

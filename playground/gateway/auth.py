@@ -48,6 +48,17 @@ class Caller:
     limits: KeyLimits | None = None
     scopes: KeyScopes | None = None
 
+    def may_ask(self, model: str) -> bool:
+        """Whether the model or config of this name is within the scopes."""
+        return self.scopes is None or self.scopes.allows_model(model)
+
+    def require_model(self, model: str) -> None:
+        """Raise ForbiddenError for a model or config that is out of the scopes."""
+        if not self.may_ask(model):
+            raise ForbiddenError(
+                _("This key may not ask %(model)s. An admin can allow it on the page Keys."), param="model", model=model
+            )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Remembered:

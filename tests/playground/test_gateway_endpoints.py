@@ -17,6 +17,7 @@ from playground.gateway.endpoints import ENDPOINTS, IMAGES, Endpoint, endpoint_a
 from playground.gateway.images.answering import ADAPTED
 from playground.key_rules import EndpointKind, KeyRules
 from playground.services.keys import create_key
+from tests.deployments.editing import make_config
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import ScriptedUpstream
@@ -186,6 +187,31 @@ async def test_a_scope_is_the_same_in_every_protocol(
                 assert (response.status == 403) == (path == closed), told
     assert closed not in [seen.path for seen in upstream.seen]
     assert "An admin can allow it" in told
+
+
+async def test_a_key_sees_only_the_models_that_it_may_ask(gateway: RunningGateway) -> None:
+    config = await sync_to_async(make_config)("small_1")
+    rules = KeyRules(models=(config.name,))
+    key = await sync_to_async(create_key)("app", actor=Actor.command_line(), rules=rules)
+    client = aiohttp.ClientSession(gateway.url, headers={"Authorization": f"Bearer {key.secret}"})
+    async with client, ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route(1, config=config.name, model="Other"), upstream.route(2))
+        async with client.get("/v1/models") as response:
+            assert [model["id"] for model in (await response.json())["data"]] == [config.name]
+        for path in ("/api/tags", "/api/ps"):
+            async with client.get(path) as response:
+                assert [model["name"] for model in (await response.json())["models"]] == [f"{config.name}:latest"]
+        async with client.get(f"/v1/models/{config.name}") as response:
+            assert response.status == 200
+        async with client.get("/v1/models/tiny") as response:
+            assert response.status == 403
+            assert (await response.json())["error"]["param"] == "model"
+        async with client.post("/api/show", json={"model": "tiny"}) as response:
+            assert response.status == 403
+            assert "may not ask tiny" in (await response.json())["error"]
+        async with gateway.client.get("/v1/models") as response:
+            assert len((await response.json())["data"]) == 4
+    assert upstream.seen == []
 
 
 async def test_a_wrong_key_is_refused_in_each_protocols_shape(gateway: RunningGateway) -> None:

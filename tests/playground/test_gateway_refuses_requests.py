@@ -115,6 +115,13 @@ async def test_an_address_that_is_not_served_is_a_404_that_lists_those_that_are(
     assert "/v1/chat/completions" in error["message"]
 
 
+async def test_who_looks_for_a_page_is_told_where_pages_are(gateway: RunningGateway) -> None:
+    async with gateway.client.get("/login/") as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["code"]) == (404, "unknown_url")
+    assert "the pages are at Berth's web address" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [("GET", "/v1/chat/completions", "POST"), ("DELETE", "/v1/models/x", "GET, HEAD")],

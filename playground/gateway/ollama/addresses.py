@@ -23,7 +23,7 @@ from .names import known_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from playground.gateway.auth import Authenticator
+    from playground.gateway.auth import Authenticator, Caller
     from playground.gateway.exchange import Exchange
     from playground.gateway.routing import Route, RoutingTable
     from playground.gateway.wire import Receive
@@ -35,7 +35,7 @@ _RUNNING: Final = b"Ollama is running"
 _ROOTS: Final = ("/", "/api", "/api/")
 _SHOW: Final = "/api/show"
 _READ: Final = ("GET", "HEAD")
-_LISTS: Final[dict[str, Callable[[RoutingTable], bytes]]] = {
+_LISTS: Final[dict[str, Callable[[RoutingTable, Caller], bytes]]] = {
     "/api/tags": tags,
     "/api/ps": loaded_models,
     "/api/version": version,
@@ -64,13 +64,13 @@ class OllamaAddresses:
             _require(exchange, *_READ)
             await exchange.answer(200, _text(len(_RUNNING)), _RUNNING)
             return
-        await self._authenticator.check(exchange.headers)
+        caller = await self._authenticator.check(exchange.headers)
         if path in _LISTS:
             _require(exchange, *_READ)
-            await exchange.answer_json(_LISTS[path](self._table))
+            await exchange.answer_json(_LISTS[path](self._table, caller))
         elif path == _SHOW:
             _require(exchange, "POST")
-            await self._show(exchange, receive)
+            await self._show(exchange, receive, caller)
         elif path in _CATALOGUE or (path.startswith(_BLOBS) and exchange.method not in _READ):
             raise ForbiddenError(
                 _("Models are added, changed and removed in Berth's catalogue, not at %(path)s."), path=path[:100]
@@ -82,7 +82,7 @@ class OllamaAddresses:
                 served=", ".join([*(known for known in BY_PATH if known.startswith("/api/")), _SHOW, *_LISTS]),
             )
 
-    async def _show(self, exchange: Exchange, receive: Receive) -> None:
+    async def _show(self, exchange: Exchange, receive: Receive, caller: Caller) -> None:
         hold = Hold(self._budget)
         try:
             content, _strings, _opaque = parse(await read_body(receive, exchange.headers, hold))
@@ -94,6 +94,7 @@ class OllamaAddresses:
                 _("The body lacks 'model', the name of a model or config; GET /api/tags lists them."), param="model"
             )
         name = known_name(self._table, asked)
+        caller.require_model(name)
         routes = self._table.candidates(name, BY_PATH["/api/chat"])
         native = [route for route in routes if route.engine == "ollama"]
         if native:

@@ -9,6 +9,7 @@ import hashlib
 from typing import Any, Final
 
 from playground.exceptions import EndpointMismatchError
+from playground.gateway.auth import Caller
 from playground.gateway.endpoints import BY_PATH
 from playground.gateway.routing import ListedModel, Route, RoutingTable
 
@@ -30,15 +31,15 @@ _DETAILS: Final[dict[str, Any]] = {
 }
 
 
-def tags(table: RoutingTable) -> bytes:
-    """The answer of /api/tags: every name that can be asked here."""
-    return encoded({"models": [_entry(model, routes) for model, routes in _served(table)]})
+def tags(table: RoutingTable, caller: Caller) -> bytes:
+    """The answer of /api/tags: every name that ``caller`` may ask here."""
+    return encoded({"models": [_entry(model, routes) for model, routes in _served(table, caller)]})
 
 
-def loaded_models(table: RoutingTable) -> bytes:
+def loaded_models(table: RoutingTable, caller: Caller) -> bytes:
     """The answer of /api/ps: what is ready is loaded."""
     loaded = []
-    for model, routes in _served(table):
+    for model, routes in _served(table, caller):
         entry = _entry(model, routes) | {"expires_at": _FOREVER, "size_vram": 0}
         del entry["modified_at"]
         loaded.append(entry)
@@ -51,14 +52,16 @@ def shown(model: ListedModel) -> bytes:
     return encoded({**content, "capabilities": ["completion"], "modified_at": timestamp(model.since)})
 
 
-def version(_table: RoutingTable) -> bytes:
+def version(_table: RoutingTable, _caller: Caller) -> bytes:
     """The answer of /api/version."""
     return encoded({"version": VERSION})
 
 
-def _served(table: RoutingTable) -> list[tuple[ListedModel, list[Route]]]:
+def _served(table: RoutingTable, caller: Caller) -> list[tuple[ListedModel, list[Route]]]:
     found = []
     for model in table.listed():
+        if not caller.may_ask(model.name):
+            continue
         try:
             found.append((model, table.candidates(model.name, BY_PATH[_CHAT])))
         except EndpointMismatchError:
