@@ -244,7 +244,8 @@ class KeyBudget:
                     "This request may need %(tokens)s tokens, and the key %(name)s is limited to %(limit)s "
                     "%(per)s. Send a shorter prompt or a smaller max_tokens."
                 ),
-                rate_headers=self._with_retry([block]),
+                # No time makes it fit: OpenAI's and Anthropic's clients try again unless they are told not to.
+                rate_headers=((b"x-should-retry", b"false"), *self.headers()),
                 name=name,
                 tokens=str(tokens),
                 limit=str(block.limit),

@@ -165,6 +165,26 @@ async def test_over_a_limit_both_are_told_when_to_come_back(
         assert headers["x-ratelimit-remaining-requests"] == "0"
 
 
+async def test_what_can_never_fit_is_not_tried_again(
+    gateway: RunningGateway, gpt: openai.AsyncOpenAI, claude: anthropic.AsyncAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = KeyRules(tokens_per_minute=50)
+    few = await sync_to_async(create_key)("few", actor=Actor.command_line(), rules=rules)
+    statuses: list[int] = []
+    monkeypatch.setattr(gateway.application._meter, "record", lambda record: statuses.append(record.status))
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route())
+        with pytest.raises(openai.RateLimitError, match="may need"):
+            await gpt.with_options(api_key=few.secret, max_retries=2).chat.completions.create(
+                model="tiny", messages=TALK, max_tokens=500
+            )
+        with pytest.raises(anthropic.RateLimitError, match="may need"):
+            await claude.with_options(api_key=few.secret, max_retries=2).messages.create(
+                model="tiny", messages=TALK, max_tokens=500
+            )
+    assert statuses == [429, 429]
+
+
 async def test_nothing_ready_is_an_overload_that_clients_try_again(
     gateway: RunningGateway, gpt: openai.AsyncOpenAI, claude: anthropic.AsyncAnthropic
 ) -> None:

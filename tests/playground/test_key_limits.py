@@ -187,8 +187,12 @@ async def test_an_answer_without_a_stated_length_reserves_no_more_than_fits() ->
 
 async def test_a_request_that_can_never_fit_is_told_so() -> None:
     async with admissions(1) as (admission,):
-        with pytest.raises(RateLimitedError, match=r"may need 5010 tokens.*limited to 100"):
+        with pytest.raises(RateLimitedError, match=r"may need 5010 tokens.*limited to 100") as caught:
             await ask(admission, limited(tokens_per_minute=100), max_tokens=5000)
+    headers = dict(caught.value.headers)
+    # To come back later is of no use, and clients that try again by themselves know this header.
+    assert headers[b"x-should-retry"] == b"false"
+    assert b"retry-after" not in headers
 
 
 async def test_unused_blocks_go_back_when_a_process_ends_or_is_idle(redis_server: redis.Redis) -> None:
