@@ -187,7 +187,7 @@ class GatewayApplication:
         finally:
             hold.shrink_to(0)
             tally.settle()
-            self._meter.record(tally.record())
+            self._meter.record(tally.record(self.table))
 
     async def _say_loaded(self, job: Job, body: OllamaBody) -> None:
         """Whoever is in the table has its model loaded; raises what the table raises."""

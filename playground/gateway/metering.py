@@ -40,7 +40,7 @@ class RequestRecord(NamedTuple):
     """One request that is over. A tuple, because it is made for each request and written as a JSON array.
 
     ``at`` is when it came, in epoch seconds; times are seconds, None where there was no such moment, and token counts
-    None where the server told none. ``model`` and ``config`` are those that answered, else what was asked for; 499 is
+    None where the server told none. ``model`` and ``config`` are those that answered, else what was meant; 499 is
     the status of a client that left. Nothing of what was said belongs here.
     """
 

@@ -176,6 +176,12 @@ class RoutingTable:
         """The entry of ``name``; raises as :meth:`candidates` does."""
         return self._listed[self._known(name)]
 
+    def model_of(self, name: str) -> str:
+        """The model that a name in any spelling means; a name that means nothing here stays as it is."""
+        known = name if name in self._listed else self._folded.get(name.casefold(), name)
+        replicas = self._by_config.get(known)
+        return replicas[0].model if replicas else known
+
     def _known(self, name: str) -> str:
         if name in self._listed:
             return name

@@ -9,7 +9,7 @@ from .auth import Caller
 from .endpoints import Endpoint
 from .metering import RequestRecord
 from .reservation import UNLIMITED, Reservation
-from .routing import Route
+from .routing import Route, RoutingTable
 from .usage import UNKNOWN, Usage
 
 #: nginx's status for a client that left; it is never sent.
@@ -48,8 +48,8 @@ class Tally:
             usage = Usage(prompt_tokens=0, completion_tokens=0)
         self.reservation.settle(usage.prompt_tokens, usage.completion_tokens)
 
-    def record(self) -> RequestRecord:
-        """The request as metering keeps it."""
+    def record(self, table: RoutingTable) -> RequestRecord:
+        """The request as metering keeps it. One that nobody answered counts for the model that it meant."""
         route = self.route
         asked = self.model[:_LONGEST_NAME]
         return RequestRecord(
@@ -57,7 +57,7 @@ class Tally:
             request_id=self.request_id.decode(),
             key_id=self.caller.key_id,
             caller=self.caller.name,
-            model=asked if route is None else route.model,
+            model=table.model_of(asked) if route is None else route.model,
             config=asked if route is None else route.config,
             deployment_id=None if route is None else route.deployment_id,
             endpoint=self.endpoint.kind,

@@ -150,6 +150,10 @@ async def test_a_record_says_who_asked_whom_and_how_it_ended(
             assert response.status == 200
         async with gateway.chat("none") as response:
             assert response.status == 404
+        async with gateway.client.post("/v1/images/edits", data=b"") as response:
+            assert response.status == 400
+        async with gateway.client.post("/v1/audio/speech", json={"model": "tiny"}) as response:
+            assert response.status == 404
         upstream.script = scripts.refuse
         async with gateway.chat() as response:
             assert response.status == 400
@@ -161,12 +165,14 @@ async def test_a_record_says_who_asked_whom_and_how_it_ended(
         left = asyncio.create_task(gateway.chat().__aenter__())
         await upstream.busy.wait()
         left.cancel()
-        await until(lambda: len(records) == 5)
+        await until(lambda: len(records) == 7)
     one = records[0]
     assert (one.request_id, one.key_id, one.caller) == ("r-1", a_key.key.pk, "notebook")
     assert (one.model, one.config, one.deployment_id, one.endpoint) == ("Tiny-1B", "tiny", 7, "chat")
-    assert [record.status for record in records] == [200, 404, 400, 502, 499]
+    assert [record.status for record in records] == [200, 404, 400, 404, 400, 502, 499]
     assert (records[1].model, records[1].deployment_id) == ("none", None)
+    # Nobody answered, and still it was this model that was asked.
+    assert (records[2].model, records[3].model, records[3].config) == ("", "Tiny-1B", "tiny")
 
 
 @database

@@ -56,6 +56,11 @@ def test_case_matters_only_where_names_differ_by_it() -> None:
     assert table.find("MODEL-8B").name == "Model-8B"
 
 
+def test_a_name_means_its_model_in_any_spelling_and_else_itself() -> None:
+    table = a_table(entry(1, "tiny_1", "Tiny-1B"))
+    assert [table.model_of(name) for name in ("tiny_1", "TINY_1", "tiny-1b", "none")] == [*["Tiny-1B"] * 3, "none"]
+
+
 def test_the_replica_with_fewest_in_flight_is_first_and_ties_are_at_random() -> None:
     table = a_table(entry(1, "m"), entry(2, "m"), entry(3, "m"))
     with table.in_flight.held(1), table.in_flight.held(2), table.in_flight.held(2):
