@@ -21,7 +21,6 @@ _SCOPES: Final = {
     "responses": EndpointKind.CHAT.value,
     "messages": EndpointKind.CHAT.value,
     "tgi": EndpointKind.COMPLETIONS.value,
-    "image-edits": EndpointKind.IMAGES.value,
     "transcriptions": EndpointKind.AUDIO.value,
     "speech": EndpointKind.AUDIO.value,
 }

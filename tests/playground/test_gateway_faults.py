@@ -17,6 +17,7 @@ from playground.gateway import departure, relay
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import STREAM, WHOLE, Script, ScriptedUpstream, frame
+from tests.playground.error_shapes import WAYS, words_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,31 +86,6 @@ async def test_a_broken_stream_ends_in_its_protocols_own_error(
         assert broken.endswith(b"data: [DONE]\n\n")
 
 
-def kind_of(path: str, told: dict[str, Any]) -> str:
-    """What an error object of the protocol at ``path`` calls the failure; fails for any other shape."""
-    if path.startswith("/tgi/"):
-        assert set(told) == {"error", "error_type"}
-        return str(told["error_type"])
-    if path.startswith("/api/"):
-        assert set(told) == {"error"}
-        return ""
-    if path == "/v1/messages":
-        assert set(told) == {"type", "error"}
-        return str(told["error"]["type"])
-    assert set(told["error"]) == {"message", "type", "param", "code"}
-    return str(told["error"]["code"])
-
-
-ASKED_IN = {
-    ("/v1/chat/completions", "vllm"): {502: "upstream_failed", 504: "upstream_timeout"},
-    ("/v1/responses", "vllm"): {502: "upstream_failed", 504: "upstream_timeout"},
-    ("/v1/messages", "vllm"): {502: "api_error", 504: "timeout_error"},
-    ("/tgi/tiny/generate_stream", "tgi"): {502: "generation", 504: "generation"},
-    ("/api/chat", "ollama"): {502: "", 504: ""},
-    ("/api/chat", "vllm"): {502: "", 504: ""},
-}
-
-
 @pytest.mark.parametrize(
     ("script", "status", "words"),
     [
@@ -128,7 +104,7 @@ async def test_before_the_first_byte_each_protocol_has_status_and_shape_of_its_o
     async with ScriptedUpstream(script or scripts.answer) as upstream:
         if script is None:
             await upstream.stop()
-        for version, ((path, engine), kinds) in enumerate(ASKED_IN.items(), start=1):
+        for version, (path, engine) in enumerate(WAYS, start=1):
             protocol = "ollama-text" if engine == "ollama" else "openai-text"
             await gateway.serve(upstream.route(engine=engine, protocol=protocol), version=version)
             body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
@@ -136,8 +112,7 @@ async def test_before_the_first_byte_each_protocol_has_status_and_shape_of_its_o
                 told = await response.json()
                 assert response.status == status, path
                 assert response.headers["X-Request-Id"]
-            assert kind_of(path, told) == kinds[status]
-            assert words in str(told["error"])
+            assert words in words_of(path, status, told)
             assert gateway.in_flight == {}
 
 

@@ -7,6 +7,7 @@ shows is in test_gateway_real_model.py; Ollama's client has test_gateway_ollama_
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from deployments.actors import Actor
 from playground.key_rules import KeyRules
 from playground.services.keys import NewKey, create_key
 from tests.fakes import upstream as scripts
-from tests.fakes.gateway import RunningGateway
+from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import STREAM, ScriptedUpstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -152,6 +153,8 @@ async def test_over_a_limit_both_are_told_when_to_come_back(
     async with ScriptedUpstream(scripts.answer) as upstream:
         await gateway.serve(upstream.route())
         limited = gpt.with_options(api_key=few)
+        # All within one minute of Redis's clock, which is this host's.
+        await until(lambda: time.time() % 60 < 55, within_s=6)
         await limited.chat.completions.create(model="tiny", messages=TALK)
         with pytest.raises(openai.RateLimitError) as refused:
             await limited.chat.completions.create(model="tiny", messages=TALK)
