@@ -38,6 +38,10 @@ PATIENCE_S: Final = 2.0
 TICK_S: Final = 1.0
 IDLE_S: Final = 2.0
 FORGET_S: Final = 600.0
+_LIMITS_AWAY: Final = _(
+    "Redis is away, so that the limits of this key cannot be checked. Try again in a moment, "
+    "or use a key without limits."
+)
 
 
 class Admission:
@@ -102,8 +106,13 @@ class Admission:
             if reservation is not None:
                 return reservation
         budget.refuse_impossible(caller.name, tokens)
+        came_at = self._clock()
         async with budget.lock:
             while (reservation := budget.take(tokens)) is None:
+                # Who waited while somebody else asked in vain does not ask once more: a Redis that hangs would let
+                # each of them wait after the other.
+                if budget.away_at >= came_at:
+                    raise LimitsAwayError(_LIMITS_AWAY)
                 await self._ask(budget, tokens)
                 if budget.refused:
                     raise budget.refusal(caller.name)
@@ -117,17 +126,13 @@ class Admission:
         try:
             await asyncio.shield(task)
         except (RedisError, OSError, TimeoutError) as error:
-            raise LimitsAwayError(
-                _(
-                    "Redis is away, so that the limits of this key cannot be checked. Try again in a moment, "
-                    "or use a key without limits."
-                )
-            ) from error
+            budget.away_at = self._clock()
+            raise LimitsAwayError(_LIMITS_AWAY) from error
 
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("A key's budget could not be asked for: %s", error)
+            logger.warning("A key's budget could not be asked for: %r", error)
 
     async def _take_block(self, budget: KeyBudget, tokens: int | None) -> None:
         """Ask Redis for what a request of ``tokens`` lacks; None only settles what is owed.

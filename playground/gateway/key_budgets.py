@@ -119,6 +119,8 @@ class KeyBudget:
         self._clock = clock
         self.lock = asyncio.Lock()
         self.used_at = clock()
+        #: When Redis was last asked in vain.
+        self.away_at = -math.inf
         #: The blocks that lacked something when Redis was last asked, and would not give.
         self.refused: list[Block] = []
         self.limits = limits

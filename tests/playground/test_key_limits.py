@@ -254,6 +254,34 @@ async def test_without_redis_a_limited_key_uses_what_its_process_holds_and_is_th
         await admission.stop()
 
 
+async def test_a_redis_that_hangs_is_waited_for_once_and_not_by_each_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bytes] = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(10_000):
+            asked.append(data)
+        writer.close()
+
+    monkeypatch.setattr("playground.gateway.admission.PATIENCE_S", 0.2)
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        admission = Admission(lambda: redis.asyncio.Redis(port=port))
+        await admission.start()
+        began = time.monotonic()
+        told = await asyncio.gather(
+            *(ask(admission, limited(requests_per_minute=10)) for _each in range(20)), return_exceptions=True
+        )
+        assert {type(each) for each in told} == {LimitsAwayError}
+        assert time.monotonic() - began < 1.0, "20 times 0.2 s is what it must not take"
+        with pytest.raises(LimitsAwayError):
+            await ask(admission, limited(requests_per_minute=10))
+        await admission.stop()
+    assert asked
+
+
 async def test_a_client_that_leaves_while_a_block_is_taken_loses_nothing_for_others() -> None:
     async with admissions(1) as (admission,):
         caller = limited(requests_per_minute=2)
