@@ -24,6 +24,10 @@ LIVES_S: Final = 3
 #: Renewed this often at least; a change of the table or of a count is told at the next look.
 RENEW_S: Final = 1.0
 LOOK_S: Final = 0.1
+#: Redis is waited for this long, then a new connection is tried after a pause. Together they are less than a report
+#: lives: over a connection that hangs nobody would hear of what is under way here, and a stop would cut it off.
+PATIENCE_S: Final = 1.0
+PAUSE_S: Final = 0.5
 
 
 class Report:
@@ -56,19 +60,21 @@ class Report:
                     await self._tell(client)
                 except (RedisError, OSError) as error:
                     if not away:
-                        logger.warning("What is in flight cannot be told: %s", error)
+                        logger.warning("What is in flight cannot be told: %r", error)
                     away = True
-                    await asyncio.sleep(RENEW_S)
+                    await asyncio.sleep(PAUSE_S)
                 else:
                     away = False
         finally:
             with contextlib.suppress(RedisError, OSError):
-                await client.delete(self._key)
+                async with asyncio.timeout(PATIENCE_S):
+                    await client.delete(self._key)
             await client.aclose()
 
     async def _tell(self, client: Redis) -> None:
         told = self._state()
-        await client.set(self._key, told, ex=LIVES_S)
+        async with asyncio.timeout(PATIENCE_S):
+            await client.set(self._key, told, ex=LIVES_S)
         for _look in range(int(RENEW_S / LOOK_S)):
             await asyncio.sleep(LOOK_S)
             if self._state() != told:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import redis
+import redis.asyncio
 from aiohttp import web
+from django.conf import settings
 
 from deployments.deployment_keys import deployment_key
 from deployments.redis_keys import GATEWAY_STATES, REACH_ASKED, gateway_reached
+from playground.gateway import reporting
+from playground.gateway.routing import RoutingTable
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import ScriptedUpstream
@@ -51,6 +58,44 @@ async def test_a_gateway_that_ends_takes_its_report_back(gateway: RunningGateway
     await until(lambda: len(states(gateway)) == 1)
     await gateway.application.shutdown()
     assert states(gateway) == []
+
+
+async def test_a_connection_that_hangs_is_replaced_before_the_report_is_gone(
+    redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reporting.RENEW_S + reporting.PATIENCE_S + reporting.PAUSE_S < reporting.LIVES_S
+    monkeypatch.setattr(reporting, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(reporting, "PAUSE_S", 0.01)
+    connections: list[asyncio.StreamWriter] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        url = urlsplit(settings.REDIS_URL)
+        there, here = await (
+            asyncio.open_unix_connection(url.path)
+            if url.scheme == "unix"
+            else asyncio.open_connection(url.hostname, url.port)
+        )
+        answers = asyncio.create_task(pass_on(there, writer))
+        while data := await reader.read(10_000):
+            if writer is not connections[0]:
+                here.write(data)
+        answers.cancel()
+        here.close()
+        writer.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(10_000):
+            writer.write(data)
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        report = reporting.Report(lambda: redis.asyncio.Redis(port=port, decode_responses=True), RoutingTable())
+        await report.start()
+        await until(lambda: any(redis_server.scan_iter(match=GATEWAY_STATES)), within_s=2)
+        await report.stop()
+        assert len(connections) == 2
+        assert not any(redis_server.scan_iter(match=GATEWAY_STATES))
 
 
 async def test_any_answer_of_a_server_counts_as_reached(gateway: RunningGateway) -> None:
