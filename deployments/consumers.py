@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,33 +19,21 @@ from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
-from django.db import DatabaseError
-from django.db.models import Exists, OuterRef
-from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 from .cancelling import end_task
 from .live_hub import SUBSCRIBED, Subscription, hub
 from .log_follower import follow_log
+from .socket_guard import NOT_ALLOWED, SIGN_IN, VIEW, socket_guard
 
 logger = logging.getLogger(__name__)
 
 DONE = 1000
 FAILED = 1011
 BAD_MESSAGE = 4400
-SIGN_IN = 4401
-NOT_ALLOWED = 4403
-#: An open socket outlives a sign-out or a lost role by at most this long.
-RECHECK_S = 30.0
 MOST_TOPICS = 200
 #: So many batches of lines may be on their way to a browser that has not yet shown them.
 MOST_UNACKNOWLEDGED = 3
-VIEW = "deployments.view_deployment"
-#: The backend that knows permissions; the others only count failed sign-ins.
-PERMISSIONS = "django.contrib.auth.backends.ModelBackend"
 
 
 class ClientLeftError(Exception):
@@ -57,7 +44,6 @@ class PageConsumer(AsyncWebsocketConsumer):
     """Checks origin, sign-in and permission; runs one task for as long as the socket is open."""
 
     _task: asyncio.Task[None] | None = None
-    _guard: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As Channels does without a channel layer, but without a task for each message."""
@@ -88,7 +74,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             return
         name = f"{type(self).__name__} {self.scope['path']}"
         self._task = asyncio.create_task(self._work(), name=name)
-        self._guard = asyncio.create_task(self._check_again(), name=f"{name} guard")
+        socket_guard.add(self)
 
     async def _work(self) -> None:
         try:
@@ -101,30 +87,24 @@ class PageConsumer(AsyncWebsocketConsumer):
         else:
             await self.close(DONE)
 
-    async def _check_again(self) -> None:
-        while self._task is not None:
-            # Sockets that were opened together are not all checked at the same moment.
-            await asyncio.sleep(RECHECK_S * random.uniform(0.5, 1.0))  # noqa: S311
-            try:
-                code = await _refusal_now(self.scope.get("session"))
-            except DatabaseError as error:
-                logger.warning("Who reads %s could not be checked: %s", self.scope["path"], error)
-                continue
-            if self._task.done():  # and with that the socket is closed
-                return
-            if code is not None:
-                await end_task(self._task)
-                await self.close(code)
-                return
+    @property
+    def session(self) -> Any:
+        """What it was opened with; None without one."""
+        return self.scope.get("session")
+
+    async def expel(self, code: int) -> None:
+        """End it: who holds it may not any more."""
+        if self._task is not None and not self._task.done():  # else it is closed
+            await end_task(self._task)
+            await self.close(code)
 
     async def run(self) -> None:
         """What the socket does while it is open."""
         raise NotImplementedError
 
     async def disconnect(self, code: int) -> None:
-        for task in (self._guard, self._task):
-            if task is not None:
-                await end_task(task)
+        socket_guard.discard(self)
+        await end_task(self._task)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
@@ -222,25 +202,6 @@ async def _refusal(user: Any) -> int | None:
         return SIGN_IN
     may_view: Coroutine[Any, Any, bool] = database_sync_to_async(user.has_perm)(VIEW)
     return None if await may_view else NOT_ALLOWED
-
-
-async def _refusal_now(session: Any) -> int | None:
-    code: int | None = await database_sync_to_async(_refusal_of)(session)
-    return code
-
-
-def _refusal_of(session: Any) -> int | None:
-    """Asks the database in one query whether the session still stands, and what its person may do."""
-    if session is None or SESSION_KEY not in session:
-        return SIGN_IN
-    stands = Session.objects.filter(session_key=session.session_key, expire_date__gt=timezone.now())
-    may_view = User.objects.with_perm(VIEW, backend=PERMISSIONS).filter(pk=OuterRef("pk"))
-    people = User.objects.filter(Exists(stands), pk=session[SESSION_KEY], is_active=True)
-    user = people.annotate(may_view=Exists(may_view)).first()
-    # A changed password ends the sessions that were begun with the old one.
-    if user is None or not constant_time_compare(session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()):
-        return SIGN_IN
-    return None if user.may_view else NOT_ALLOWED
 
 
 def _cursor(scope: Any) -> int:

@@ -20,7 +20,7 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from deployments import consumers, live_hub
+from deployments import live_hub, socket_guard
 from deployments.lifecycle.phases import Phase
 from deployments.live import LIVE_CHANNEL
 from deployments.live_hub import RELOAD, LiveHub, Subscription, hub
@@ -153,7 +153,7 @@ async def test_a_person_without_a_role_is_told_so() -> None:
 
 async def open_page(monkeypatch: pytest.MonkeyPatch, path: str = "/ws/live/") -> tuple[FakeWebsocket, SessionStore]:
     """The page of somebody who signed in, checked again all the time."""
-    monkeypatch.setattr(consumers, "RECHECK_S", 0.02)
+    monkeypatch.setattr(socket_guard, "RECHECK_S", 0.02)
     browser = await database_sync_to_async(signed_in)("vera", "viewer")
     session = SessionStore(browser.cookies[settings.SESSION_COOKIE_NAME].value)
     router: Any = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]
@@ -196,26 +196,39 @@ async def test_a_socket_does_not_outlive_the_right_to_it(
     assert await page.closed_with() == (4403 if how == "loses the role" else 4401)
 
 
-async def test_the_right_is_asked_for_in_one_query(monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis) -> None:
+async def test_the_right_to_many_sockets_is_asked_for_in_two_queries(
+    monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis
+) -> None:
     page, session = await open_page(monkeypatch)
     await page.leave()
 
     def queries() -> int:
         assert session.keys()  # read once, as by the handshake
         with CaptureQueriesContext(connection) as captured:
-            assert consumers._refusal_of(session) is None
+            assert socket_guard.refusals([session, None, session, SessionStore()]) == [None, 4401, None, 4401]
         return len(captured)
 
-    assert await database_sync_to_async(queries)() == 1
+    assert await database_sync_to_async(queries)() == 2
+
+
+async def test_only_who_may_not_stay_is_sent_away(monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis) -> None:
+    monkeypatch.setattr(socket_guard, "BATCH", 1)
+    stays, _session = await open_page(monkeypatch)
+    leaves, session = await open_page(monkeypatch)
+    await hear(stays, "hello")
+    await SessionStore(session.session_key).aflush()
+    assert await leaves.closed_with() == 4401
+    assert await stays.is_quiet(0.1)
+    await stays.leave()
 
 
 async def test_a_database_that_is_away_closes_no_socket(
     monkeypatch: pytest.MonkeyPatch, redis_server: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def away(session: Any) -> None:
+    def away(sessions: Any) -> None:
         raise DatabaseError("server closed the connection")
 
-    monkeypatch.setattr(consumers, "_refusal_of", away)
+    monkeypatch.setattr(socket_guard, "refusals", away)
     page, _session = await open_page(monkeypatch)
     await hear(page, "hello")
     await until(lambda: "could not be checked" in caplog.text)
