@@ -7,7 +7,6 @@ The web process is started as ``berth up`` starts it; readings go through Redis 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import resource
@@ -25,6 +24,7 @@ from typing import Any
 import psutil
 
 from .gpu_socket_clients import Heard
+from .gpu_socket_probe import probe, probe_apart
 from .installation import ROOT, two_free_ports
 
 SOCKETS = 1000
@@ -32,7 +32,6 @@ SECONDS = 60.0
 #: Of twenty sockets one reads nothing.
 MUTE_SHARE = 0.05
 BASELINE_S = 5.0
-PROBE_EVERY_S = 0.05
 RECORDING = ROOT / "dashboard" / "telemetry" / "recordings" / "h200x4.jsonl"
 
 
@@ -76,6 +75,7 @@ def gpu_socket_rows(figures: GpuSockets) -> list[tuple[str, str, str]]:
         ("  worst HTTP answer beside them, over the ordinary one", f"{figures.stall_ms:.0f} ms", "50 ms"),
         (f"  memory that {figures.mute} clients who read nothing cost", f"{figures.grown_mb:.1f} MB", "bounded"),
         ("  CPU of the web process", f"{figures.cpu_share:.0%}", ""),
+        ("  CPU of the clients that measure", f"{healthy.cpu_share:.0%}", ""),
     ]
 
 
@@ -84,7 +84,7 @@ def measure(url: str, cookies: list[str], web: psutil.Process, *, sockets: int, 
     mute = round(sockets * MUTE_SHARE)
     with publishing():
         before_mb = memory_mb(web)
-        baseline = probe(url, BASELINE_S)
+        baseline = probe_apart(url, BASELINE_S)
         clients = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.gpu_socket_clients"],
             stdin=subprocess.PIPE,
@@ -103,7 +103,7 @@ def measure(url: str, cookies: list[str], web: psutil.Process, *, sockets: int, 
             between_readings()
             clients.stdin.write("measure\n")
             clients.stdin.flush()
-            beside = probe(url, seconds)
+            beside = probe_apart(url, seconds)
             cpu_share = (cpu_seconds(web) - cpu_s) / seconds
             grown_mb = memory_mb(web) - connected_mb
             between_readings()
@@ -127,20 +127,6 @@ def measure(url: str, cookies: list[str], web: psutil.Process, *, sockets: int, 
         grown_mb=round(grown_mb, 1),
         cpu_share=round(cpu_share, 2),
     )
-
-
-def probe(url: str, seconds: float) -> list[float]:
-    """GET /healthz every 50 ms over one connection; how long each took, in ms."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
-    took = []
-    ends_at = time.monotonic() + seconds
-    while (began := time.monotonic()) < ends_at:
-        connection.request("GET", "/healthz")
-        connection.getresponse().read()
-        took.append(1000 * (time.monotonic() - began))
-        time.sleep(max(0.0, PROBE_EVERY_S - (time.monotonic() - began)))
-    connection.close()
-    return took
 
 
 def memory_mb(process: psutil.Process) -> float:
