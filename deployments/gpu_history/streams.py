@@ -7,9 +7,11 @@ breaks nothing. Each stream is bounded by its number of entries, and forgotten a
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import chain, groupby
+from typing import TypeVar
 
 from deployments.redis import Pipeline, StreamEntry
 from deployments.redis_keys import gpu_history
@@ -18,6 +20,7 @@ from .blocks import Columns, first_of, pack, to_buckets, to_columns, unpack, unp
 from .buckets import Bucket, in_order, roll_up
 
 logger = logging.getLogger(__name__)
+Read = TypeVar("Read")
 FIELD = "b"
 KEPT_S = 8 * 86_400
 
@@ -96,11 +99,33 @@ def _parts(packed: Packed, level: Level, *, since: float, until: float) -> tuple
     if level is SECONDS:
         return [], in_order(_samples(entries, since=since, until=until))
     since = since // level.step_s * level.step_s
-    blocks = _blocks(entries, level, since=since, until=until)
+    blocks = _readable(_blocks(entries, level, since=since, until=until), unpack)
     over = max(blocks) + level.entry_s if blocks else since
     closed = chain.from_iterable(_cut(blocks[at], since, until) for at in sorted(blocks))
-    finer = buckets_in(packed, FINER[level], since=max(since, over), until=until)
+    finer = _finer(packed, FINER[level], step_s=level.step_s, since=max(since, over), until=until)
     return list(closed), roll_up(finer, step_s=level.step_s)
+
+
+def _finer(packed: Packed, level: Level, *, step_s: int, since: float, until: float) -> list[Bucket]:
+    """As :func:`buckets_in`, for buckets of ``step_s``: what is in a block may be rolled up to it already."""
+    if level is SECONDS:
+        return buckets_in(packed, level, since=since, until=until)
+    blocks = _blocks(packed.get(level, ()), level, since=since, until=until)
+    whole = {at: entry for at, entry in blocks.items() if since <= at and at + level.entry_s <= until}
+    rolled = _readable(whole, partial(_rolled_up, step_s=step_s))
+    # A block that reaches over an edge is cut first.
+    cut = {at: entry for at, entry in blocks.items() if at not in whole}
+    inside = buckets_in({level: list(cut.values())}, level, since=since, until=until)
+    over = max((at + level.entry_s for at in (*rolled, *cut)), default=since)
+    tail = _finer(packed, FINER[level], step_s=level.step_s, since=max(since, over), until=until)
+    found = [*chain.from_iterable(rolled.values()), *inside, *roll_up(tail, step_s=level.step_s)]
+    return sorted(found, key=lambda bucket: bucket.at)
+
+
+@lru_cache(maxsize=2048)
+def _rolled_up(packed: str, *, step_s: int) -> tuple[Bucket, ...]:
+    """A block in coarser buckets. It never changes, and to read the newest blocks was most of what a chart cost."""
+    return tuple(roll_up(to_buckets(unpack(packed)), step_s=step_s))
 
 
 def end_of(packed: str, level: Level) -> int:
@@ -120,10 +145,9 @@ def _samples(entries: Iterable[str], *, since: float, until: float) -> list[Buck
     return found
 
 
-def _blocks(entries: Iterable[str], level: Level, *, since: float, until: float) -> dict[int, Columns]:
+def _blocks(entries: Iterable[str], level: Level, *, since: float, until: float) -> dict[int, str]:
     """By when they begin. Of a block that was written twice, as after the clock was set back, the later counts."""
     wanted: dict[int, str] = {}
-    found: dict[int, Columns] = {}
     for entry in entries:
         try:
             at = level.block_at(first_of(entry))
@@ -132,9 +156,14 @@ def _blocks(entries: Iterable[str], level: Level, *, since: float, until: float)
             continue
         if since - level.entry_s < at < until:
             wanted[at] = entry
-    for at, entry in wanted.items():
+    return wanted
+
+
+def _readable(blocks: Mapping[int, str], read: Callable[[str], Read]) -> dict[int, Read]:
+    found: dict[int, Read] = {}
+    for at, entry in blocks.items():
         try:
-            found[at] = unpack(entry)
+            found[at] = read(entry)
         except ValueError as error:
             logger.warning("A block of the GPU history is left out: %s", error)
     return found

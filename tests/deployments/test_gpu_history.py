@@ -12,9 +12,10 @@ import redis
 
 from deployments import gpu_history
 from deployments.exceptions import InvalidInputError
-from deployments.gpu_history import mark, series, sparklines
+from deployments.gpu_history import mark, series, sparklines, streams
 from deployments.gpu_history import writer as writer_module
-from deployments.gpu_history.buckets import FIELDS
+from deployments.gpu_history.blocks import Columns, to_buckets
+from deployments.gpu_history.buckets import FIELDS, Bucket
 from deployments.gpu_history.streams import MINUTES, SECONDS, TENS, key_of
 from deployments.gpu_history.writer import HistoryWriter
 from deployments.gpu_readings import GpuProcess, NodeReading, RunReading
@@ -79,6 +80,21 @@ def test_the_charts_go_on_over_the_ends_of_blocks() -> None:
     for found in (tens, minutes):
         assert sum(samples for _at, samples, _mean in found) == len(range(1, now, 7))
         assert {mean for _at, _samples, mean in found} == {50}
+
+
+def test_a_block_is_taken_apart_once_however_often_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(range(1, 1500, 10), used=37.5)
+    taken: list[float] = []
+
+    def take_apart(block: Columns) -> list[Bucket]:
+        taken.append(block.first)
+        return to_buckets(block)
+
+    monkeypatch.setattr(streams, "to_buckets", take_apart)
+    first = columns(drawn("24h", after=1500))
+    assert len(taken) == len(set(taken)) == 12  # of two minutes each
+    assert columns(drawn("24h", after=1501)) == first
+    assert len(taken) == 12
 
 
 def test_the_recording_is_drawn_as_it_was_measured() -> None:
