@@ -115,6 +115,29 @@ def test_one_cursor_and_one_range_hold_for_all_charts(gpus: Page) -> None:
     expect(gpus.locator("[data-gpu-charts]").first).to_have_attribute("data-drawn", "6h")
 
 
+def test_another_range_is_drawn_first_where_it_is_seen_and_into_the_same_plots(gpus: Page) -> None:
+    gpus.set_viewport_size({"width": 1280, "height": 420})
+    charts = gpus.locator("[data-gpu-charts]")
+    charts.first.scroll_into_view_if_needed()
+    for number in range(2):
+        expect(charts.nth(number)).to_have_attribute("data-drawn", "15m")
+    gpus.evaluate("document.querySelector('[data-gpu-charts] canvas').dataset.kept = '1'")
+    in_view = gpus.evaluate(
+        """() => [...document.querySelectorAll("[data-gpu-charts]")].filter((each) => {
+            const { top, bottom } = each.getBoundingClientRect();
+            return bottom > 0 && top < innerHeight;
+        }).map((each) => each.dataset.series)"""
+    )
+    asked: list[str] = []
+    gpus.on("request", lambda request: asked.append(request.url) if "/series/" in request.url else None)
+    gpus.locator("[data-range='24h']").click()
+    for number in range(2):
+        expect(charts.nth(number)).to_have_attribute("data-drawn", "24h")
+    expect(gpus.locator("[data-gpu-charts] canvas[data-kept]")).to_have_count(1)
+    assert 1 <= len(in_view) < len(asked)
+    assert all(any(address in url for url in asked[: len(in_view)]) for address in in_view)
+
+
 def test_the_region_draws_itself_anew_without_touching_the_charts(gpus: Page) -> None:
     gpus.evaluate("document.querySelector('[data-gpu-charts] canvas').dataset.kept = '1'")
     with gpus.expect_response(lambda response: response.url.endswith("/gpus/")):

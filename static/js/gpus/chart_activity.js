@@ -1,6 +1,7 @@
 /* Utilisation in percent with SM activity, and power in watts at the right. Lines differ by their dashes too. */
 
-import { baseOptions, colourOf, makePlot, RIGHT_AXIS, valueAxis } from "berth/gpus/chart_base";
+import { baseOptions, makePlot, RIGHT_AXIS, valueAxis } from "berth/gpus/chart_base";
+import { colourOf } from "berth/gpus/chart_colours";
 import { makeKey } from "berth/gpus/chart_key";
 import { whole } from "berth/gpus/numbers";
 import { smoothed } from "berth/gpus/smoothed";
@@ -9,7 +10,7 @@ import { words } from "berth/gpus/words";
 const faint = (colour, percent) => `color-mix(in oklab, ${colour} ${percent}%, transparent)`;
 
 /** The chart: the mean as a line, and behind it from the lowest to the highest. The key has the exact values. */
-export function activityChart(chart, series, view) {
+export function activityChart(chart, view) {
   const ink = (name) => () => colourOf(chart, name);
   const options = baseOptions(chart, view, view.point);
   options.scales.y = { range: [0, 100] };
@@ -28,13 +29,13 @@ export function activityChart(chart, series, view) {
     { scale: "w", stroke: ink("ink-power"), width: 1.25, dash: [1, 2.5], points: { show: false } },
   ];
   options.bands = [{ series: [1, 2], fill: () => faint(colourOf(chart, "ink-busy"), 16) }];
-  const data = () => smoothed(series, ["busy", "sm", "power"]);
+  const data = () => smoothed(view.series, ["busy", "sm", "power"]);
   const made = makePlot(chart, options, data());
-  const percent = (column) => (place) => `${whole(column[place])} %`;
+  const percent = (column) => (place) => `${whole(view.series[column][place])} %`;
   const entries = [
-    { name: words("utilisation"), mark: "key-line ink-busy", read: percent(series.busy) },
-    { name: words("sm"), mark: "key-line key-dashed ink-sm", read: percent(series.sm) },
-    { name: words("power"), mark: "key-line key-dotted ink-power", read: (place) => `${whole(series.power[place])} W` },
+    { name: words("utilisation"), mark: "key-line ink-busy", read: percent("busy") },
+    { name: words("sm"), mark: "key-line key-dashed ink-sm", read: percent("sm") },
+    { name: words("power"), mark: "key-line key-dotted ink-power", read: (place) => `${whole(view.series.power[place])} W` },
   ];
-  return { ...made, write: makeKey(chart.querySelector("[data-chart-key]"), series.at, entries), update: () => made.plot.setData(data()) };
+  return { ...made, write: makeKey(chart.querySelector("[data-chart-key]"), view, entries), update: () => made.plot.setData(data()) };
 }

@@ -2,12 +2,13 @@
 
 import uPlot from "uplot";
 
+import { colourOf } from "berth/gpus/chart_colours";
+import { onSize, sizeOf } from "berth/gpus/chart_sizes";
 import { now } from "berth/gpus/numbers";
 
 const SYNC = "berth-gpus";
 const HEIGHT = 132;
 export const RIGHT_AXIS = 36;
-const SIDE_BY_SIDE_REM = 56;
 const MARKS = { start: "▷", ready: "●", stop: "■", crash: "✕", xid: "⚡" };
 const language = document.documentElement.lang;
 const hour = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
@@ -21,17 +22,6 @@ uPlot.sync(SYNC);
 /** A moment as the readout shows it: with the day where the range has several. */
 export function momentWords(at, range) {
   return (range === "7d" || range === "24h" ? minuteOfDay : second).format(at * 1000);
-}
-
-/** The colour that the style sheet gives to `className` here. */
-export function colourOf(chart, className) {
-  let probe = chart.querySelector(`:scope > .probe.${CSS.escape(className)}`);
-  if (!probe) {
-    probe = document.createElement("span");
-    probe.className = `probe ${className}`;
-    chart.append(probe);
-  }
-  return getComputedStyle(probe).color;
 }
 
 function timeAxis(chart) {
@@ -86,24 +76,22 @@ function drawMarks(chart, plot, marks) {
 }
 
 /** Room at the right: below each other, charts with and without a right axis have one axis of time. */
-function roomAtRight(chart) {
-  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const isBelow = chart.closest(".charts").clientWidth <= SIDE_BY_SIDE_REM * rem;
-  return (plot) => 8 + (isBelow && !plot.axes.some((axis) => axis.side === 1) ? RIGHT_AXIS : 0);
+function roomAtRight(place) {
+  return (plot) => 8 + (sizeOf(place).isBelow && !plot.axes.some((axis) => axis.side === 1) ? RIGHT_AXIS : 0);
 }
 
-/** Options that every chart has; `view` has `lengthS` and `marks`, `hear` is called with the time under the cursor or null. */
+/** Options that every chart has; `view` has the `series` that is drawn and its `lengthS`, `hear` is called with the time under the cursor or null. */
 export function baseOptions(chart, view, hear) {
-  const plot = chart.querySelector("[data-plot]");
+  const place = chart.querySelector("[data-plot]");
   return {
-    width: Math.max(200, plot.clientWidth),
+    width: sizeOf(place).width,
     height: HEIGHT,
-    padding: [14, roomAtRight(chart), 0, 0],
+    padding: [14, roomAtRight(place), 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 }, sync: { key: SYNC, scales: ["x", null], setSeries: false } },
     scales: { x: { time: true, range: () => [now() - view.lengthS, now()] } },
     axes: [timeAxis(chart)],
-    hooks: { draw: [(drawn) => drawMarks(chart, drawn, view.marks)], setCursor: [({ cursor, data }) => hear(data[0][cursor.idx] ?? null)] },
+    hooks: { draw: [(drawn) => drawMarks(chart, drawn, view.series.markers)], setCursor: [({ cursor, data }) => hear(data[0][cursor.idx] ?? null)] },
   };
 }
 
@@ -111,15 +99,13 @@ export function baseOptions(chart, view, hear) {
 export function makePlot(chart, options, data) {
   const place = chart.querySelector("[data-plot]");
   const plot = new uPlot(options, data, place);
-  const observer = new ResizeObserver(() => {
-    const width = Math.max(200, place.clientWidth);
+  const leave = onSize(place, ({ width }) => {
     if (width !== plot.width) plot.setSize({ width, height: HEIGHT });
   });
-  observer.observe(place);
   return {
     plot,
     destroy() {
-      observer.disconnect();
+      leave();
       plot.destroy();
     },
   };

@@ -1,6 +1,7 @@
 /* The SM clock, and bands where something held it back: each kind hatched its own way. */
 
-import { baseOptions, colourOf, makePlot, valueAxis } from "berth/gpus/chart_base";
+import { baseOptions, makePlot, valueAxis } from "berth/gpus/chart_base";
+import { colourOf } from "berth/gpus/chart_colours";
 import { makeKey } from "berth/gpus/chart_key";
 import { whole } from "berth/gpus/numbers";
 import { hatch } from "berth/gpus/patterns";
@@ -36,19 +37,19 @@ function drawBands(chart, plot, series) {
 }
 
 /** The chart; the key tells for how much of the range each kind held. */
-export function clockChart(chart, series, view) {
+export function clockChart(chart, view) {
   const options = baseOptions(chart, view, view.point);
   options.scales.y = { range: (_plot, _low, high) => [0, Math.max(view.clockMax, high ?? 0, 100)] };
   options.axes.push(valueAxis(chart, { values: (_plot, splits) => splits.map(whole) }));
   const hidden = { stroke: "transparent", width: 0, points: { show: false } };
   options.series = [{}, hidden, hidden, { stroke: () => colourOf(chart, "ink-clock"), width: 1.5, points: { show: false } }];
   options.bands = [{ series: [1, 2], fill: () => `color-mix(in oklab, ${colourOf(chart, "ink-clock")} 16%, transparent)` }];
-  options.hooks.drawClear = [(plot) => drawBands(chart, plot, series)];
-  const data = () => smoothed(series, ["clock"]);
+  options.hooks.drawClear = [(plot) => drawBands(chart, plot, view.series)];
+  const data = () => smoothed(view.series, ["clock"]);
   const made = makePlot(chart, options, data());
   const entries = [
-    { name: words("clock"), mark: "key-line ink-clock", read: (index) => whole(series.clock[index]) },
-    ...BANDS.filter((band, place) => place === 0 || series.limiters.some((value) => value & band.mask)).map((band) => ({ name: words(band.name), mark: `key-band key-${band.kind} ${band.ink}`, read: () => `${whole(share(series, band.mask))} %` })),
+    { name: words("clock"), mark: "key-line ink-clock", read: (index) => whole(view.series.clock[index]) },
+    ...BANDS.filter((band, place) => place === 0 || view.series.limiters.some((value) => value & band.mask)).map((band) => ({ name: words(band.name), mark: `key-band key-${band.kind} ${band.ink}`, read: () => `${whole(share(view.series, band.mask))} %` })),
   ];
-  return { ...made, write: makeKey(chart.querySelector("[data-chart-key]"), series.at, entries), update: () => made.plot.setData(data()) };
+  return { ...made, write: makeKey(chart.querySelector("[data-chart-key]"), view, entries), update: () => made.plot.setData(data()) };
 }

@@ -28,12 +28,12 @@ export function placeOf(at, time) {
   return low;
 }
 
-/** Fill `list` with `entries` ({name, mark: its classes, read: place -> text}); gives back what writes the values of a time. */
-export function makeKey(list, at, entries) {
+/** Fill `list` with `entries` ({name, mark: its classes, read: place -> text}); gives back what writes the values of a time in `view.series`. */
+export function makeKey(list, view, entries) {
   const made = entries.map(item);
   list.replaceChildren(...made.map(([line]) => line));
   return (time) => {
-    const place = placeOf(at, time);
+    const place = placeOf(view.series.at, time);
     made.forEach(([, value], each) => write(value, entries[each].read(place)));
   };
 }

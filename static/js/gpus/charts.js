@@ -5,8 +5,10 @@ import { activityChart } from "berth/gpus/chart_activity";
 import { momentWords } from "berth/gpus/chart_base";
 import { clockChart } from "berth/gpus/chart_clock";
 import { memoryChart } from "berth/gpus/chart_memory";
+import { sizeOf } from "berth/gpus/chart_sizes";
 import { writeMarks, writeTable } from "berth/gpus/chart_texts";
-import { now, write } from "berth/gpus/numbers";
+import { forgoTurn, inTurn } from "berth/gpus/chart_turns";
+import { write } from "berth/gpus/numbers";
 import { onRange, range } from "berth/gpus/range";
 import { append, LENGTH_S, load, presence } from "berth/gpus/series";
 import { onTheme } from "berth/gpus/theme";
@@ -22,8 +24,9 @@ class GpuCharts {
     this.root = root;
     this.hues = new Map();
     this.time = null;
+    // What the charts draw: another range is other columns in the same plots.
     this.view = {
-      marks: [],
+      series: null,
       lengthS: 0,
       memoryTotal: Number(root.dataset.memoryTotal),
       powerLimit: Number(root.dataset.powerLimit),
@@ -61,26 +64,32 @@ class GpuCharts {
   }
 
   take(series) {
-    this.series = series;
+    this.view.series = series;
     this.view.lengthS = LENGTH_S[series.range];
-    this.view.marks = series.markers;
     this.say(series.at.length ? "" : words("no_history"));
     this.draw();
+    this.point(null);
+    this.root.dataset.drawn = series.range;
     writeMarks(this.find("[data-charts-marks]"), series);
     writeTable(this.find("[data-charts-table]"), series);
-    this.root.dataset.drawn = series.range;
   }
 
   draw() {
+    const { view } = this;
+    const there = presence(view.series);
+    if (this.charts.length && there === this.drawn) for (const chart of this.charts) chart.update();
+    else this.make(there);
+  }
+
+  make(there) {
     this.clear();
-    const { series, view } = this;
-    this.drawn = presence(series);
+    this.drawn = there;
+    for (const place of this.root.querySelectorAll("[data-plot]")) sizeOf(place);
     this.charts = [
-      memoryChart(this.find("[data-chart=memory]"), series, view, this.hues),
-      activityChart(this.find("[data-chart=activity]"), series, view),
-      clockChart(this.find("[data-chart=clock]"), series, view),
+      memoryChart(this.find("[data-chart=memory]"), this.view, this.hues),
+      activityChart(this.find("[data-chart=activity]"), this.view),
+      clockChart(this.find("[data-chart=clock]"), this.view),
     ];
-    this.point(null);
   }
 
   clear() {
@@ -89,33 +98,31 @@ class GpuCharts {
   }
 
   point(time) {
-    if (!this.series) return;
+    const { series } = this.view;
+    if (!series) return;
     this.time = time;
     for (const chart of this.charts) chart.write(time);
-    const place = document.querySelector(`[data-cursor-time="${CSS.escape(this.root.dataset.uuid)}"]`);
-    write(place, time === null ? "" : momentWords(time, this.series.range));
+    const place = this.root.parentElement.querySelector("[data-cursor-time]");
+    write(place, time === null ? "" : momentWords(time, series.range));
   }
 
   hear(node) {
     for (const run of node.runs ?? []) this.hues.set(run.deployment_id, run.hue);
     const gpu = node.gpus.find((each) => each.uuid === this.root.dataset.uuid);
-    if (!gpu || this.series?.range !== "15m") return;
-    const last = this.series.at.at(-1);
+    const { series } = this.view;
+    if (!gpu || series?.range !== "15m") return;
+    const last = series.at.at(-1);
     if (last && node.at - last > MISSED_S) this.ask();
-    append(this.series, gpu, node);
+    append(series, gpu, node);
     this.say("");
-    if (presence(this.series) !== this.drawn) return this.draw();
-    for (const chart of this.charts) chart.update();
-    if (this.time === null) this.point(null);
-  }
-
-  redraw() {
-    for (const chart of this.charts) chart.plot.redraw(true, true);
+    this.draw();
+    this.point(this.time);
   }
 
   end() {
     clearTimeout(this.timer);
     this.asking?.abort();
+    forgoTurn(this.root);
     this.clear();
   }
 }
@@ -127,8 +134,9 @@ attach("[data-gpu-charts]", (root) => {
     (entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
       seen.disconnect();
-      charts.ask();
-      leaving.push(onRange(() => charts.ask()), watchNode(root.dataset.node, (node) => charts.hear(node)), onTheme(() => charts.redraw()));
+      const ask = () => inTurn(root, () => charts.ask());
+      ask();
+      leaving.push(onRange(ask), watchNode(root.dataset.node, (node) => charts.hear(node)), onTheme(() => charts.charts.forEach(({ plot }) => plot.redraw(true, true))));
     },
     { rootMargin: "400px" },
   );
