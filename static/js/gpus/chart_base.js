@@ -16,12 +16,22 @@ const second = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-d
 const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
 const minuteOfDay = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY_S = 86_400;
+//: Room at the right of a chart without an axis there, in px.
+const EDGE = 8;
 
 uPlot.sync(SYNC);
 
 /** A moment as the readout shows it: with the day where the range has several. */
 export function momentWords(at, range) {
   return (range === "7d" || range === "24h" ? minuteOfDay : second).format(at * 1000);
+}
+
+/** None so near the end that the chart would cut it off. */
+function timeLabels(plot, splits, step) {
+  const { min, max } = plot.scales.x;
+  const [words, halfPx] = step >= DAY_S ? [day, 26] : [hour, 18];
+  const last = max - ((max - min) * (halfPx - EDGE)) / plot.width;
+  return splits.map((at) => (at > last ? "" : words.format(at * 1000)));
 }
 
 function timeAxis(chart) {
@@ -34,7 +44,7 @@ function timeAxis(chart) {
     grid: { stroke: () => colourOf(chart, "ink-line"), width: 1 },
     ticks: { show: false },
     incrs: [60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S],
-    values: (_plot, splits, _axis, _space, step) => splits.map((at) => (step >= DAY_S ? day : hour).format(at * 1000)),
+    values: (plot, splits, _axis, _space, step) => timeLabels(plot, splits, step),
   };
 }
 
@@ -77,7 +87,7 @@ function drawMarks(chart, plot, marks) {
 
 /** Room at the right: below each other, charts with and without a right axis have one axis of time. */
 function roomAtRight(place) {
-  return (plot) => 8 + (sizeOf(place).isBelow && !plot.axes.some((axis) => axis.side === 1) ? RIGHT_AXIS : 0);
+  return (plot) => EDGE + (sizeOf(place).isBelow && !plot.axes.some((axis) => axis.side === 1) ? RIGHT_AXIS : 0);
 }
 
 /** Options that every chart has; `view` has the `series` that is drawn and its `lengthS`, `hear` is called with the time under the cursor or null. */
