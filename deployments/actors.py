@@ -18,6 +18,9 @@ OPERATE = "deployments.operate_deployment"
 EDIT_CATALOGUE = "deployments.change_config"
 TRY_MODELS = "playground.send_request"
 MANAGE_KEYS = "playground.add_gatewaykey"
+#: Names in audit rows and events, as stored.
+ON_DEMAND = "on demand"
+IDLE = "idle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,16 @@ class Actor:
     def berth(cls) -> Actor:
         """Berth itself: the catalogue load at start, the sweep."""
         return cls(name="berth", via="system")
+
+    @classmethod
+    def on_demand(cls) -> Actor:
+        """Berth itself, for requests at the gateway that wait for a config which may start on request."""
+        return cls(name=ON_DEMAND, via="system")
+
+    @classmethod
+    def idle(cls) -> Actor:
+        """Berth itself, since nobody has asked a deployment for as long as its config says."""
+        return cls(name=IDLE, via="system")
 
     def may(self, permission: str) -> bool:
         """Whether this actor holds ``permission`` (``app.codename``)."""

@@ -27,11 +27,20 @@ from .images.settings import setting_faults
 from .models.catalogue import RuntimeName
 
 _INTEGERS = frozenset(
-    {"port", "gpus", "context_tokens", "load_timeout_s", "grace_s", "max_attempts", "concurrent_requests"},
+    {
+        "port",
+        "gpus",
+        "context_tokens",
+        "load_timeout_s",
+        "grace_s",
+        "max_attempts",
+        "concurrent_requests",
+        "stop_after_idle_minutes",
+    },
 )
 _NUMBERS = frozenset({"memory_gib", "weights_gb"})
-_NULLABLE = frozenset({"context_tokens", "weights_gb"})
-_FLAGS = frozenset({"gated", "restart_unhealthy"})
+_NULLABLE = frozenset({"context_tokens", "weights_gb", "stop_after_idle_minutes"})
+_FLAGS = frozenset({"gated", "restart_unhealthy", "start_on_request"})
 _LISTS = frozenset({"entrypoint", "arguments", "volumes"})
 #: registry/repository:tag@digest, as containers name images; the repository is in lower case.
 _CONTAINER_IMAGE = re.compile(

@@ -51,6 +51,8 @@ class ConfigValues:
     grace_s: int = 20
     max_attempts: int = 3
     restart_unhealthy: bool = False
+    start_on_request: bool = False
+    stop_after_idle_minutes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object, as ConfigRevision.values keeps it; :meth:`from_json` is its inverse."""

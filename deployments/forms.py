@@ -169,6 +169,16 @@ class ConfigForm(forms.Form):
         widget=forms.CheckboxInput({"class": "form-check-input"}),
         help_text=gettext_lazy("Otherwise it is only shown as unhealthy."),
     )
+    start_on_request = forms.BooleanField(
+        required=False,
+        widget=forms.CheckboxInput({"class": "form-check-input"}),
+        help_text=gettext_lazy("The first request at the gateway starts it, and waits for it."),
+    )
+    stop_after_idle_minutes = forms.IntegerField(
+        required=False,
+        widget=_number(minimum="1", maximum="10080"),
+        help_text=gettext_lazy("Minutes without a request at the gateway; empty for never."),
+    )
     gpus = forms.IntegerField(widget=_number(maximum="64"), help_text=gettext_lazy("0 for none."))
     memory_gib = forms.FloatField(
         widget=_number(step="any"), help_text=gettext_lazy("Weights, KV cache and overhead, over all GPUs together.")
@@ -310,7 +320,16 @@ class ConfigForm(forms.Form):
             (
                 "ready",
                 _("When it is ready, and when it ends"),
-                ("port", "readiness_path", "load_timeout_s", "grace_s", "max_attempts", "restart_unhealthy"),
+                (
+                    "port",
+                    "readiness_path",
+                    "load_timeout_s",
+                    "grace_s",
+                    "max_attempts",
+                    "restart_unhealthy",
+                    "start_on_request",
+                    "stop_after_idle_minutes",
+                ),
             ),
             ("images", _("Images"), ("workflow", "image_defaults")),
             (

@@ -5,15 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .redis import RedisError, client
-from .redis_keys import GATEWAY_STATES, REACH_ASKED, ROUTES, gateway_reached
+from .redis_keys import GATEWAY_STATES, GATEWAYS_LEFT, REACH_ASKED, ROUTES, gateway_reached
 
 logger = logging.getLogger(__name__)
 #: How long a gateway process is waited for. Reaching a server on the same host takes it some milliseconds.
 ANSWERS_WITHIN_S = 0.5
 POLL_S = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayReport:
+    """What one gateway process tells: the version of its routing table, and counts by deployment.
+
+    ``in_flight`` are requests under way, ``served`` those sent since the process began.
+    """
+
+    version: int
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    served: Mapping[str, int] = field(default_factory=dict)
+
+
+def gateways_living() -> dict[str, GatewayReport]:
+    """The report of each gateway process that lives, by its name. Raises RedisError, ValueError."""
+    return _reports(GATEWAY_STATES)
+
+
+def gateways_left() -> dict[str, GatewayReport]:
+    """The last report of each that ended in good order within the last minute. Raises RedisError, ValueError."""
+    return _reports(GATEWAYS_LEFT)
 
 
 def requests_in_flight(deployment_id: int) -> int | None:
@@ -24,13 +47,13 @@ def requests_in_flight(deployment_id: int) -> int | None:
     """
     try:
         table = json.loads(client().get(ROUTES) or "{}")
-        living = _living()
+        living = gateways_living().values()
     except (RedisError, ValueError) as error:
         logger.warning("What is in flight at deployment %s is not known: %s", deployment_id, error)
         return 0
-    if any(state["version"] < table.get("version", 0) for state in living):
+    if any(report.version < table.get("version", 0) for report in living):
         return None
-    return sum(int(state["in_flight"].get(str(deployment_id), 0)) for state in living)
+    return sum(int(report.in_flight.get(str(deployment_id), 0)) for report in living)
 
 
 def is_reached(deployment_id: int, endpoint: str) -> bool | None:
@@ -41,7 +64,7 @@ def is_reached(deployment_id: int, endpoint: str) -> bool | None:
     """
     key = gateway_reached(deployment_id)
     try:
-        if not _living():
+        if not gateways_living():
             return None
         if client().get(key) == endpoint:
             return True
@@ -57,7 +80,12 @@ def is_reached(deployment_id: int, endpoint: str) -> bool | None:
     return False
 
 
-def _living() -> list[dict[str, Any]]:
-    """The reports of the gateway processes that live. Raises RedisError, ValueError."""
-    texts = [client().get(key) for key in client().scan_iter(match=GATEWAY_STATES)]
-    return [json.loads(text) for text in texts if text]
+def _reports(pattern: str) -> dict[str, GatewayReport]:
+    prefix = pattern.removesuffix("*")
+    texts = {key.removeprefix(prefix): client().get(key) for key in client().scan_iter(match=pattern)}
+    return {name: _report(text) for name, text in texts.items() if text}
+
+
+def _report(text: str) -> GatewayReport:
+    held = json.loads(text)
+    return GatewayReport(version=held["version"], in_flight=held.get("in_flight", {}), served=held.get("served", {}))

@@ -20,6 +20,11 @@ def hint_reconcile(deployment_id: int, *, node: str = "") -> None:
     _send("deployments.tasks.reconcile_deployment", deployment_id, queue=queue)
 
 
+def hint_demand() -> None:
+    """Wake the start of what requests wait for. Never raises."""
+    _send("deployments.tasks.answer_demand", queue="control", expires_s=SWEEP_EXPIRES_S)
+
+
 def hint_fetch(fetch_id: int, *, node: str) -> None:
     """Wake the node's fetching of one image. Never raises."""
     _send("deployments.tasks.fetch_image", fetch_id, queue=f"work.{node}")

@@ -8,7 +8,7 @@ import logging
 
 from .redis import RedisError, client
 from .redis_keys import ROUTES, ROUTES_CHANGED
-from .selectors import ready_endpoints
+from .selectors import ready_endpoints, startable_configs
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,15 @@ def publish_routes() -> bool:
     """
     try:
         with client().lock("berth:routes:lock", timeout=5, blocking_timeout=5):
-            routes = [dataclasses.asdict(endpoint) for endpoint in ready_endpoints()]
+            table = {
+                "routes": [dataclasses.asdict(endpoint) for endpoint in ready_endpoints()],
+                "startable": [dataclasses.asdict(config) for config in startable_configs()],
+            }
             version, before = _parsed(client().get(ROUTES))
-            if before == routes:
+            if before == table:
                 return False
             version += 1
-            client().set(ROUTES, json.dumps({"version": version, "routes": routes}))
+            client().set(ROUTES, json.dumps({"version": version, **table}))
             client().publish(ROUTES_CHANGED, str(version))
             return True
     except RedisError as error:
@@ -45,9 +48,9 @@ def publish_routes() -> bool:
 
 
 def _parsed(table: str | None) -> tuple[int, object]:
-    """Version and routes of what Redis holds; a table that is missing or unreadable is written anew."""
+    """Version and the rest of what Redis holds; a table that is missing or unreadable is written anew."""
     try:
         held = json.loads(table or "")
-        return int(held["version"]), held["routes"]
-    except (ValueError, KeyError, TypeError):
+        return int(held.pop("version")), held
+    except (ValueError, KeyError, TypeError, AttributeError):
         return 0, None

@@ -10,13 +10,19 @@ SWEEP_HEARTBEAT: Final = "berth:sweep"
 AGENT_HEARTBEATS: Final = "berth:agent:*"
 #: Matches what :func:`gpu_live` gives for every node.
 GPU_LIVE: Final = "berth:gpu-live:*"
-#: The routing table, JSON ``{"version": n, "routes": […]}``, and the channel that tells its new version.
+#: The routing table, JSON ``{"version": n, "routes": […], "startable": […]}``, and the channel of its new version.
 ROUTES: Final = "berth:routes"
 ROUTES_CHANGED: Final = "berth:routes:changed"
 #: Matches what :func:`gateway_state` gives for every gateway process; each lives 3 s unless renewed.
 GATEWAY_STATES: Final = "berth:gateway:*"
 #: The channel that asks gateways to reach a server: JSON ``{"deployment": id, "endpoint": base URL}``.
 REACH_ASKED: Final = "berth:reach"
+#: The stream of configs that requests wait for, each ``{"config": name}``; read by the worker that starts them.
+DEMAND: Final = "berth:demand"
+#: How long nobody has asked each deployment: see :mod:`deployments.lifecycle.idle`.
+IDLE: Final = "berth:idle"
+#: Matches what :func:`gateway_left` gives.
+GATEWAYS_LEFT: Final = "berth:gateway-left:*"
 #: The channel that tells gateways of a made or revoked key.
 KEYS_CHANGED: Final = "berth:keys:changed"
 
@@ -65,8 +71,21 @@ def gateway_reached(deployment_id: int) -> str:
 
 
 def gateway_state(process: str) -> str:
-    """Written by a gateway process while it lives: JSON ``{"version": n, "in_flight": {deployment: requests}}``."""
+    """Written by a gateway process while it lives: JSON ``{"version": n, "in_flight": {deployment: requests}, …}``.
+
+    ``served`` counts the requests that were sent to each deployment since the process began.
+    """
     return GATEWAY_STATES.replace("*", process)
+
+
+def gateway_left(process: str) -> str:
+    """The last state of a gateway process that ended in good order, for a minute."""
+    return GATEWAYS_LEFT.replace("*", process)
+
+
+def start_state(config: str) -> str:
+    """Where the newest run of a config is: see :mod:`deployments.start_states`."""
+    return f"berth:start:{config}"
 
 
 def log_questions(node: str) -> str:

@@ -55,6 +55,21 @@ class ReadyEndpoint:
     image_defaults: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartableConfig:
+    """A config of the catalogue that no ready run serves; JSON of this is in the gateway's routing table.
+
+    ``may_start`` tells whether a request may start it. ``load_timeout_s`` bounds how long requests wait for it.
+    """
+
+    config: str
+    model: str
+    protocol: str
+    engine: str
+    may_start: bool
+    load_timeout_s: int
+
+
 def live_deployments() -> QuerySet[Deployment]:
     """Deployments that have not ended, newest first."""
     return Deployment.objects.exclude(phase__in=ENDED).select_related("config__model", "node")
@@ -100,6 +115,22 @@ def ready_endpoints() -> list[ReadyEndpoint]:
             )
         )
     return endpoints
+
+
+def startable_configs() -> list[StartableConfig]:
+    """Every config in the catalogue without a ready run, by name: one query."""
+    idle = Config.objects.filter(archived_at=None).exclude(deployments__phase=Phase.READY)
+    return [
+        StartableConfig(
+            config=config.name,
+            model=config.model.name,
+            protocol=config.protocol,
+            engine=config.engine,
+            may_start=config.start_on_request,
+            load_timeout_s=config.load_timeout_s,
+        )
+        for config in idle.select_related("model").order_by("name")
+    ]
 
 
 def live_runs(config_name: str) -> list[Deployment]:

@@ -43,6 +43,7 @@ class ServingSpec:
     grace_s: int = 20
     max_attempts: int = 3
     restart_unhealthy: bool = False
+    stop_after_idle_minutes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; :meth:`from_json` is its inverse."""

@@ -10,6 +10,7 @@ from .lifecycle.reconcile import reconcile
 from .lifecycle.sweep import end_strays, sweep_all
 from .lifecycle.warming import run_warming
 from .models import Deployment
+from .services.demand import answer_demand
 
 
 @shared_task(name="deployments.tasks.reconcile_deployment")
@@ -18,6 +19,12 @@ def reconcile_deployment(deployment_id: int) -> None:
     if reconcile(deployment_id):
         node = Deployment.objects.filter(pk=deployment_id).values_list("node__name", flat=True).first()
         hint_reconcile(deployment_id, node=node or "")
+
+
+@shared_task(name="deployments.tasks.answer_demand")
+def start_demanded() -> None:
+    """Start what requests at the gateway wait for."""
+    answer_demand()
 
 
 @shared_task(name="deployments.tasks.fetch_image")

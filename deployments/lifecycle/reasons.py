@@ -58,7 +58,16 @@ PERMANENT = frozenset(
 WORDS: dict[str, _Words] = {
     # People
     "start_asked": (_("Start was asked for."), ""),
+    "request_asked": (_("A request at the gateway asked for it."), ""),
     "stop_asked": (_("Stop was asked for."), ""),
+    "idle": (
+        ngettext_lazy(
+            "Nobody asked it for %(count)s minute.",
+            "Nobody asked it for %(count)s minutes.",
+            "count",
+        ),
+        "",
+    ),
     "stop_now_asked": (_("Stop at once was asked for."), ""),
     "restart_asked": (_("Restart was asked for."), ""),
     "stopped": (_("Stopped as asked."), ""),

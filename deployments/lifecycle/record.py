@@ -13,6 +13,7 @@ from django.utils import timezone
 from deployments.live import publish_change, publish_routes
 from deployments.models import Deployment, DeploymentEvent
 from deployments.placement.leases import release_leases
+from deployments.start_states import publish_start_state
 
 from .marking import mark_move
 from .phases import ENDED, Phase, may_move
@@ -117,5 +118,6 @@ def _update(deployment: Deployment, token: str, values: dict[str, Any]) -> None:
 
 def _tell(deployment: Deployment, *, routes_changed: bool) -> None:
     publish_change(deployment.pk, deployment.serving_spec().config)
+    publish_start_state(deployment)
     if routes_changed:
         publish_routes()

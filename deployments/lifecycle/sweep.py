@@ -23,10 +23,13 @@ from deployments.redis import RedisError, client
 from deployments.redis_keys import SWEEP_HEARTBEAT
 from deployments.runtimes import runtime_named, runtime_names
 from deployments.runtimes.base import RunState, Runtime
+from deployments.services.demand import answer_demand
+from deployments.start_states import publish_start_states
 
 from .claims import unclaimed
 from .decide import BACKOFF_MOST_S
 from .freshness import FRESH
+from .idle import stop_idle
 from .phases import ENDED
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ RUN_NAME = re.compile(r"berth-[0-9a-f]+-(\d+)-\d+")
 def sweep_all() -> None:
     """Hint at due deployments, end runs and leases without a live deployment, publish routes, say that it swept.
 
+    Also start what requests wait for, and stop what nobody asks.
+
     Runs are seen on their own node only: this one's are looked at here, the others are asked to.
     """
     for deployment_id, node in due():
@@ -49,6 +54,9 @@ def sweep_all() -> None:
     for node in _other_nodes():
         hint_sweep(node)
     clear_orphans()
+    answer_demand()
+    stop_idle()
+    publish_start_states()
     publish_routes()
     try:
         client().set(SWEEP_HEARTBEAT, json.dumps({"at": time.time()}), ex=30)

@@ -107,6 +107,18 @@ class Config(models.Model):
         default=False,
         help_text=_("Restart a run that runs but has not answered three times in a row."),
     )
+    start_on_request = models.BooleanField(
+        _("start on request"),
+        default=False,
+        help_text=_("The first request at the gateway starts it, and waits for it."),
+    )
+    stop_after_idle_minutes = models.PositiveIntegerField(
+        _("stop when idle, min"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10080)],
+        help_text=_("Stop after so many minutes without a request at the gateway; empty for never."),
+    )
 
     revision = models.PositiveIntegerField(_("revision"), default=0, editable=False)
     catalogue_digest = models.CharField(
@@ -151,6 +163,7 @@ class Config(models.Model):
             grace_s=self.grace_s,
             max_attempts=self.max_attempts,
             restart_unhealthy=self.restart_unhealthy,
+            stop_after_idle_minutes=self.stop_after_idle_minutes,
         )
 
 

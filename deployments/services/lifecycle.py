@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from deployments.lifecycle.phases import ENDED, Desired, Phase
 from deployments.live import publish_change
 from deployments.models import Config, Deployment, DeploymentEvent, Gpu, Node
 from deployments.selectors import find_config
+from deployments.start_states import publish_start_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +48,19 @@ class Pins:
 
 
 def start_deployment(
-    config_name: str, *, actor: Actor, replica: int = 0, pins: Pins | None = None, stop_first: Collection[int] = ()
+    config_name: str,
+    *,
+    actor: Actor,
+    replica: int = 0,
+    pins: Pins | None = None,
+    stop_first: Collection[int] = (),
+    reason: str = "start_asked",
 ) -> StartResult:
     """Ask for a run of the config. Idempotent: of two people at once, both get the one deployment.
 
     ``stop_first`` are deployments whose end is asked for in the same breath; the start waits in the queue until
-    their GPUs are free. Raises NotFoundError, NotAllowedError, InvalidInputError for pins that do not exist, or
-    ConflictError while the last run is still stopping.
+    their GPUs are free. ``reason`` is the code that its first event carries. Raises NotFoundError, NotAllowedError,
+    InvalidInputError for pins that do not exist, or ConflictError while the last run is still stopping.
     """
     actor.require(OPERATE)
     config = find_config(config_name)
@@ -65,7 +72,8 @@ def start_deployment(
             with transaction.atomic():
                 for each in doomed:
                     stop_deployment(each.pk, actor=actor)
-                return StartResult(deployment=_create(config, replica, actor, **pinned), created=True)
+                created = _create(config, replica, actor, reason=reason, **pinned)
+                return StartResult(deployment=created, created=True)
         except IntegrityError:
             live = _live(config, replica)
             if live is None:
@@ -80,23 +88,30 @@ def start_deployment(
     return StartResult(deployment=live, created=False)
 
 
-def stop_deployment(deployment_id: int, *, actor: Actor) -> StopResult:
-    """Ask for the end of a run, and of what is to replace it. Idempotent. Raises NotFoundError, NotAllowedError."""
+def stop_deployment(
+    deployment_id: int, *, actor: Actor, reason: str = "stop_asked", reason_params: Mapping[str, Any] | None = None
+) -> StopResult:
+    """Ask for the end of a run, and of what is to replace it. Idempotent.
+
+    ``reason`` and its parameters are what its event carries. Raises NotFoundError, NotAllowedError.
+    """
     actor.require(OPERATE)
     deployment = find_deployment(deployment_id)
     with transaction.atomic():
-        changed = _wish_end(deployment, actor)
+        changed = _wish_end(deployment, actor, reason, reason_params)
         for replacement in deployment.replacements.exclude(phase__in={*ENDED, Phase.READY}) if changed else ():
             _wish_end(replacement, actor)
     deployment.refresh_from_db()
     return StopResult(deployment=deployment, changed=changed)
 
 
-def _wish_end(deployment: Deployment, actor: Actor) -> bool:
+def _wish_end(
+    deployment: Deployment, actor: Actor, reason: str = "stop_asked", params: Mapping[str, Any] | None = None
+) -> bool:
     wish = Deployment.objects.filter(pk=deployment.pk, desired=Desired.RUNNING).exclude(phase__in=ENDED)
     changed = wish.update(desired=Desired.STOPPED, stopped_by=actor.name, next_check_at=Now())
     if changed:
-        _note_wish(deployment, actor, "deployment.stop", "stop_asked")
+        _note_wish(deployment, actor, "deployment.stop", reason, params)
     return bool(changed)
 
 
@@ -204,7 +219,7 @@ def pinned_columns(config: Config, pins: Pins) -> dict[str, Any]:
     return {"pinned_node": node, "pinned_gpus": [uuids[index] for index in sorted(set(pins.gpus))]}
 
 
-def _create(config: Config, replica: int, actor: Actor, **columns: Any) -> Deployment:
+def _create(config: Config, replica: int, actor: Actor, *, reason: str = "start_asked", **columns: Any) -> Deployment:
     spec = config.serving_spec()
     now = timezone.now()
     with transaction.atomic():
@@ -219,11 +234,14 @@ def _create(config: Config, replica: int, actor: Actor, **columns: Any) -> Deplo
             next_check_at=now,
             **columns,
         )
-        _note_wish(deployment, actor, "deployment.start", "start_asked")
+        _note_wish(deployment, actor, "deployment.start", reason)
+        transaction.on_commit(lambda: publish_start_state(deployment))
     return deployment
 
 
-def _note_wish(deployment: Deployment, actor: Actor, action: str, reason: str) -> None:
+def _note_wish(
+    deployment: Deployment, actor: Actor, action: str, reason: str, params: Mapping[str, Any] | None = None
+) -> None:
     """Event, audit row, and once committed the hints: the same for each wish."""
     name = deployment.spec["config"]
     DeploymentEvent.objects.create(
@@ -232,6 +250,7 @@ def _note_wish(deployment: Deployment, actor: Actor, action: str, reason: str) -
         phase=Phase(deployment.phase),
         attempt=deployment.attempt,
         reason=reason,
+        reason_params=dict(params or {}),
         actor=actor.name,
     )
     record_audit(actor, action, name, deployment=deployment.pk)

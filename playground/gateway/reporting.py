@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from deployments.redis import RedisError
-from deployments.redis_keys import gateway_state
+from deployments.redis_keys import gateway_left, gateway_state
 
 from .routing import RoutingTable
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LIVES_S: Final = 3
+#: Longer than any sweep pauses: so that a gateway which ended in good order is told from one that fell silent.
+LEFT_LIVES_S: Final = 60
 #: Renewed this often at least; a change of the table or of a count is told at the next look.
 RENEW_S: Final = 1.0
 LOOK_S: Final = 0.1
@@ -36,7 +38,9 @@ class Report:
     def __init__(self, connect: Callable[[], Redis], table: RoutingTable) -> None:
         self._connect = connect
         self._table = table
-        self._key = gateway_state(f"{os.getpid()}-{secrets.token_hex(4)}")
+        process = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._key = gateway_state(process)
+        self._left_key = gateway_left(process)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -68,6 +72,7 @@ class Report:
         finally:
             with contextlib.suppress(RedisError, OSError):
                 async with asyncio.timeout(PATIENCE_S):
+                    await client.set(self._left_key, self._state(), ex=LEFT_LIVES_S)
                     await client.delete(self._key)
             await client.aclose()
 
@@ -81,4 +86,6 @@ class Report:
                 return
 
     def _state(self) -> str:
-        return json.dumps({"version": self._table.version, "in_flight": self._table.in_flight.snapshot()})
+        in_flight = self._table.in_flight
+        told = {"version": self._table.version, "in_flight": in_flight.snapshot(), "served": in_flight.served}
+        return json.dumps(told)

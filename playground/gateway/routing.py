@@ -58,6 +58,8 @@ class InFlight:
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self.total = 0
+        #: Requests sent to each deployment since this process began, for the sweep to see which are idle.
+        self.served: Counter[int] = Counter()
 
     def __getitem__(self, deployment_id: int) -> int:
         return self._counts[deployment_id]
@@ -69,6 +71,7 @@ class InFlight:
     def add(self, deployment_id: int) -> None:
         """Count one request at ``deployment_id``; :meth:`remove` ends it."""
         self._counts[deployment_id] += 1
+        self.served[deployment_id] += 1
         self.total += 1
 
     def remove(self, deployment_id: int) -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from django.conf import settings
 
 from deployments.deployment_keys import deployment_key
-from deployments.redis_keys import GATEWAY_STATES, REACH_ASKED, gateway_reached
+from deployments.redis_keys import GATEWAY_STATES, GATEWAYS_LEFT, REACH_ASKED, gateway_reached
 from playground.gateway import reporting
 from playground.gateway.routing import RoutingTable
 from tests.fakes import upstream as scripts
@@ -37,15 +37,16 @@ def ask(gateway: RunningGateway, deployment_id: int, endpoint: str) -> None:
 async def test_version_and_requests_are_told_promptly_and_at_zero_again(gateway: RunningGateway) -> None:
     async with ScriptedUpstream(scripts.stream_until_left) as upstream:
         await gateway.serve(upstream.route(7), version=3)
-        await until(lambda: states(gateway) == [{"version": 3, "in_flight": {}}], within_s=1)
+        await until(lambda: states(gateway) == [{"version": 3, "in_flight": {}, "served": {}}], within_s=1)
+        served = {"served": {"7": 1}}
         async with gateway.chat(stream=True) as response:
             await response.content.readany()
-            await until(lambda: states(gateway) == [{"version": 3, "in_flight": {"7": 1}}], within_s=1)
+            await until(lambda: states(gateway) == [{"version": 3, "in_flight": {"7": 1}, **served}], within_s=1)
             gateway.publish(version=4)
-            await until(lambda: states(gateway) == [{"version": 4, "in_flight": {"7": 1}}], within_s=1)
+            await until(lambda: states(gateway) == [{"version": 4, "in_flight": {"7": 1}, **served}], within_s=1)
             upstream.go_on.set()
             await response.read()
-        await until(lambda: states(gateway) == [{"version": 4, "in_flight": {}}], within_s=1)
+        await until(lambda: states(gateway) == [{"version": 4, "in_flight": {}, **served}], within_s=1)
 
 
 async def test_a_report_lives_for_three_seconds(gateway: RunningGateway) -> None:
@@ -56,8 +57,18 @@ async def test_a_report_lives_for_three_seconds(gateway: RunningGateway) -> None
 
 async def test_a_gateway_that_ends_takes_its_report_back(gateway: RunningGateway) -> None:
     await until(lambda: len(states(gateway)) == 1)
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route(7))
+        async with gateway.chat() as response:
+            await response.read()
     await gateway.application.shutdown()
     assert states(gateway) == []
+    # How often it asked is told to the end, so that the sweep need not guess.
+    (key,) = gateway.redis.scan_iter(match=GATEWAYS_LEFT)
+    left = gateway.redis.get(key)
+    assert isinstance(left, bytes)
+    assert json.loads(left)["served"] == {"7": 1}
+    assert 30_000 < gateway.redis.pttl(key) <= 60_000
 
 
 async def test_a_connection_that_hangs_is_replaced_before_the_report_is_gone(
