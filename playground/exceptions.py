@@ -14,6 +14,9 @@ BerthError
 │   ├── UnsupportedEncodingError 415: a compressed body
 │   ├── RateLimitedError         429: the key has used what it may
 │   ├── NothingReadyError        503: nothing runs at all
+│   ├── NotStartedError          503: a config of the catalogue that does not run, or not yet; says what to do
+│   ├── StartingError            503: it is on its way, and requests do not wait for it
+│   ├── StartFailedError         503: it was to start for this request and did not
 │   ├── LimitsAwayError          503: whether the key may still ask cannot be told
 │   ├── BusyError                503: everything that may wait waits already; Retry-After says when to come back
 │   ├── UpstreamError            502: the model's server broke off or could not be reached
@@ -25,12 +28,16 @@ BerthError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from deployments.exceptions import BerthError
+
+if TYPE_CHECKING:
+    from playground.gateway.startable import Startable
 
 
 class GatewayError(BerthError):
@@ -147,6 +154,28 @@ class BusyError(GatewayError):
     type = "server_error"
     code = "busy"
     headers = ((b"retry-after", b"5"),)
+
+
+class NotStartedError(GatewayError):
+    """``startable`` are the configs that the name means; nothing of them is ready."""
+
+    status = 503
+    code = "model_not_started"
+
+    def __init__(
+        self, sentence: Any, *, startable: Sequence[Startable] = (), retry_after_s: int = 30, **params: str | Promise
+    ) -> None:
+        super().__init__(sentence, param="model", **params)
+        self.startable = startable
+        self.headers = ((b"retry-after", str(retry_after_s).encode()),)
+
+
+class StartingError(NotStartedError):
+    code = "model_starting"
+
+
+class StartFailedError(NotStartedError):
+    code = "model_start_failed"
 
 
 class LimitsAwayError(GatewayError):

@@ -14,7 +14,7 @@ import aiohttp
 from django.utils.translation import gettext_lazy as _
 
 from deployments.redis import async_client
-from playground.exceptions import GatewayError, UnknownRouteError, WrongMethodError
+from playground.exceptions import GatewayError, NotStartedError, UnknownRouteError, WrongMethodError
 
 from .admission import Admission
 from .auth import Authenticator, Caller
@@ -33,10 +33,12 @@ from .places import Places
 from .reaching import Reaching
 from .relay import Job, Relay
 from .reporting import Report
-from .routing import ListedModel, RoutingTable
+from .routing import RoutingTable
+from .startable import ListedModel
 from .subscription import Subscription
 from .tally import CLIENT_LEFT, Tally
 from .upstream import SILENCE_S, open_session
+from .waiting_line import WaitingLine
 from .wire import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -66,7 +68,8 @@ class GatewayApplication:
         self._report = Report(connect, self.table)
         self.budget = ByteBudget()
         self.places = Places(self.table.in_flight)
-        self.table.on_change = self.places.look_again
+        self.line = WaitingLine(connect, self.table)
+        self.table.on_change = self._look_again
         self._admission = Admission(connect)
         self._meter = Meter(connect)
         self._silence_s = silence_s
@@ -89,10 +92,15 @@ class GatewayApplication:
         await self._subscription.start()
         await self._report.start()
 
+    def _look_again(self) -> None:
+        self.places.look_again()
+        self.line.look_again()
+
     async def shutdown(self) -> None:
         """Close both. Safe to repeat, and without :meth:`startup`."""
         await self._subscription.stop()
         await self._report.stop()
+        await self.line.stop()
         await self._admission.stop()
         await self._meter.stop()
         if self._reaching is not None:
@@ -169,13 +177,12 @@ class GatewayApplication:
                 # The body frees its memory when it may; nothing else may hold it.
                 raw = b""
                 await self._admit(exchange, body, tally)
-                if self._relay is None:
-                    raise RuntimeError("startup() has not run")
                 job = Job(exchange=exchange, endpoint=endpoint, body=body, hold=hold, departure=departure, tally=tally)
-                if isinstance(body, OllamaBody) and body.loads_only:
-                    await self._say_loaded(job, body)
-                else:
-                    await self._relay.run(job)
+                try:
+                    await self._run(job)
+                except NotStartedError as missing:
+                    await self.line.wait(job, missing)
+                    await self._run(job)
             if departure.left:
                 tally.status = CLIENT_LEFT
         except GatewayError as error:
@@ -188,6 +195,14 @@ class GatewayApplication:
             hold.shrink_to(0)
             tally.settle()
             self._meter.record(tally.record(self.table))
+
+    async def _run(self, job: Job) -> None:
+        if self._relay is None:
+            raise RuntimeError("startup() has not run")
+        if isinstance(job.body, OllamaBody) and job.body.loads_only:
+            await self._say_loaded(job, job.body)
+        else:
+            await self._relay.run(job)
 
     async def _say_loaded(self, job: Job, body: OllamaBody) -> None:
         """Whoever is in the table has its model loaded; raises what the table raises."""
@@ -212,7 +227,8 @@ class GatewayApplication:
         if name:
             caller.require_model(name)
             return _encoded(_listing(self.table.find(name)))
-        listed = [_listing(model) for model in self.table.listed() if caller.may_ask(model.name)]
+        models = [*self.table.listed(), *self.table.listed_startable()]
+        listed = [_listing(model) for model in models if caller.may_ask(model.name)]
         return _encoded({"object": "list", "data": listed})
 
 
@@ -235,6 +251,8 @@ def _listing(model: ListedModel) -> dict[str, object]:
         "created": model.since,
         "owned_by": "berth",
         "configs": model.configs,
+        # Not of the protocol: a request starts what is not ready, and waits for it.
+        "ready": model.ready,
     }
 
 

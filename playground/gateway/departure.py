@@ -54,8 +54,9 @@ class StopWhenClientLeaves:
         return False
 
     def streaming(self) -> None:
-        """A long answer begins: from here on the client has to take it."""
-        self._look_later()
+        """A long answer begins: from here on the client has to take it. Safe to repeat."""
+        if self._look is None:
+            self._look_later()
 
     def finishing(self) -> None:
         """The last bytes follow: from here on a disconnect is the normal end."""

@@ -39,7 +39,11 @@ def error_frames(error: GatewayError, language: str, shape: ErrorShape = "openai
 
     A stream that is merely closed passes for a complete answer in the common SDKs.
     """
-    content = _content(error, language, shape)
+    return framed(_content(error, language, shape), shape, ending)
+
+
+def framed(content: dict[str, Any], shape: ErrorShape, ending: str) -> bytes:
+    """The object of an error, in the protocol's own shape, as the end of a stream."""
     if shape == "ollama":
         return _encoded(content) + b"\n"
     if shape == "anthropic":
@@ -48,8 +52,8 @@ def error_frames(error: GatewayError, language: str, shape: ErrorShape = "openai
         return b"data:" + _encoded(content) + b"\n\n"
     if ending == "responses":
         # Its event has the members at the top; the object beside them is what OpenAI's SDKs raise for.
-        told = content["error"]
-        event = {"type": "error", "code": told["code"], "message": told["message"], "param": None, **content}
+        told = content["error"] if isinstance(content["error"], dict) else {}
+        event = {"type": "error", "code": told.get("code"), "message": told.get("message"), "param": None, **content}
         return b"event: error\ndata: " + _encoded(event) + b"\n\ndata: [DONE]\n\n"
     return b"data: " + _encoded(content) + b"\n\ndata: [DONE]\n\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 from playground.exceptions import GatewayError
@@ -27,6 +28,8 @@ class Exchange:
         self.sending = False
         self.request_id = request_id(self.headers)
         self.started = False
+        #: Whether the status line is out though the answer has not begun: see playground.gateway.ahead.
+        self.went_ahead = False
         self._send = send
 
     @cached_property
@@ -40,6 +43,13 @@ class Exchange:
         headers.append((b"x-request-id", self.request_id))
         headers.extend(self.extra_headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def go_ahead(self, headers: RawHeaders, ahead: Callable[[Send], Send]) -> None:
+        """Send status 200 before there is an answer. The answer, once it comes, goes through the send of ``ahead``."""
+        await self.start(200, headers)
+        self._send = ahead(self._send)
+        self.went_ahead = True
+        self.started = False
 
     async def send_part(self, part: bytes) -> None:
         """Send some of the body; waits while the client reads slowly."""

@@ -17,6 +17,7 @@ from playground.exceptions import EndpointMismatchError, GatewayError, ModelNotF
 
 from .endpoints import CHAT, Endpoint, served_paths
 from .health import PassiveHealth
+from .startable import ListedModel, Startable, Startables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,15 +42,6 @@ class Route:
     digest: str = ""
     workflow: str = ""
     image_defaults: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedModel:
-    """A name that clients may use. ``since`` is when this process first saw it, in epoch seconds."""
-
-    name: str
-    configs: tuple[str, ...]
-    since: int
 
 
 class InFlight:
@@ -108,10 +100,11 @@ class RoutingTable:
         self._able: dict[tuple[str, str], list[list[Route]]] = {}
         self._listed: dict[str, ListedModel] = {}
         self._folded: dict[str, str] = {}
+        self.startable = Startables()
 
     def replace(self, raw: str) -> None:
         """Take over the JSON of ``berth:routes``. Raises ValueError, changing nothing, when malformed."""
-        version, routes = _parse(raw)
+        version, routes, startable = _parse(raw)
         served: defaultdict[str, list[Route]] = defaultdict(list)
         models: defaultdict[str, set[str]] = defaultdict(set)
         foreign: dict[str, tuple[str, str]] = {}
@@ -132,6 +125,7 @@ class RoutingTable:
         self.health.keep_only({route.deployment_id for route in routes})
         self._listed = self._list(previous=self._listed)
         self._folded = {listed.casefold(): listed for listed in self._listed}
+        self.startable = Startables(startable, since=self.startable.since)
         self.on_change()
 
     def candidates(self, name: str, endpoint: Endpoint = CHAT) -> list[Route]:
@@ -142,7 +136,7 @@ class RoutingTable:
         config's replicas, then those of its other configs. Those that failed lately come last.
 
         Raises ModelNotFoundError naming what is ready, EndpointMismatchError naming what the config can do,
-        or NothingReadyError.
+        NotStartedError for a config that is not ready, or NothingReadyError.
         """
         groups = self._able.get((name, endpoint.path))
         if groups is None:
@@ -165,6 +159,7 @@ class RoutingTable:
         ]
         groups = [group for group in able if group]
         if not groups:
+            self.startable.refuse_as_not_started(known, endpoint)
             raise _mismatch(known, endpoint, [route for group in replicas for route in group])
         # Clients choose the spelling: what is remembered is bounded.
         if len(self._able) < 10_000:
@@ -176,8 +171,18 @@ class RoutingTable:
         return list(self._listed.values())
 
     def find(self, name: str) -> ListedModel:
-        """The entry of ``name``; raises as :meth:`candidates` does."""
-        return self._listed[self._known(name)]
+        """The entry of ``name``, ready or not; raises ModelNotFoundError, NothingReadyError."""
+        known = name if name in self._listed else self._folded.get(name.casefold())
+        if known is not None:
+            return self._listed[known]
+        startable = self.startable.find(name)
+        if startable is None:
+            raise self._missing(name)
+        return startable
+
+    def listed_startable(self) -> list[ListedModel]:
+        """Every further name that a request may start, sorted."""
+        return [model for model in self.startable.listed() if model.name not in self._listed]
 
     def model_of(self, name: str) -> str:
         """The model that a name in any spelling means; a name that means nothing here stays as it is."""
@@ -190,6 +195,7 @@ class RoutingTable:
             return name
         folded = self._folded.get(name.casefold())
         if folded is None:
+            self.startable.refuse_as_not_started(name)
             raise self._missing(name)
         return folded
 
@@ -217,6 +223,12 @@ class RoutingTable:
                 protocol=protocol,
                 engine=engine,
             )
+        if not self._listed and self.startable:
+            return ModelNotFoundError(
+                _("No model or config is called %(name)s. The catalogue lists all, GET /v1/models what can be asked."),
+                param="model",
+                name=name[:200],
+            )
         if not self._listed:
             return NothingReadyError(_("No model is ready. Start one in the catalogue, or with: berth start CONFIG"))
         return ModelNotFoundError(
@@ -239,13 +251,15 @@ def _mismatch(name: str, endpoint: Endpoint, routes: list[Route]) -> EndpointMis
     )
 
 
-def _parse(raw: str) -> tuple[int, list[Route]]:
+def _parse(raw: str) -> tuple[int, list[Route], list[Startable]]:
     known = [field.name for field in fields(Route)]
     try:
         document: dict[str, Any] = json.loads(raw)
         routes = [Route(**{name: entry[name] for name in known if name in entry}) for entry in document["routes"]]
+        # A worker of an older version wrote none.
+        startable = [Startable.from_entry(entry) for entry in document.get("startable", ())]
         version = int(document["version"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a routing table: {error!r}") from error
     trimmed = [route for route in routes if route.endpoint]
-    return version, trimmed
+    return version, trimmed, startable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +28,15 @@ class RunningGateway:
     client: aiohttp.ClientSession
     redis: redis.Redis
 
-    def publish(self, *routes: dict[str, Any], version: int = 1) -> None:
+    def publish(self, *routes: dict[str, Any], version: int = 1, startable: Sequence[dict[str, Any]] = ()) -> None:
         """Write the routing table and announce it, as the lifecycle does."""
-        self.redis.set("berth:routes", json.dumps({"version": version, "routes": list(routes)}))
+        table = {"version": version, "routes": list(routes), "startable": list(startable)}
+        self.redis.set("berth:routes", json.dumps(table))
         self.redis.publish("berth:routes:changed", str(version))
 
-    async def serve(self, *routes: dict[str, Any], version: int = 1) -> None:
-        """Publish ``routes`` and wait until this gateway has them."""
-        self.publish(*routes, version=version)
+    async def serve(self, *routes: dict[str, Any], version: int = 1, startable: Sequence[dict[str, Any]] = ()) -> None:
+        """Publish ``routes`` and what could be started, and wait until this gateway has them."""
+        self.publish(*routes, version=version, startable=startable)
         await until(lambda: self.application.table.version == version)
 
     def chat(self, model: str = "tiny", **changes: Any) -> Any:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from django.utils.translation import gettext_lazy as _
 
-from playground.exceptions import BadRequestError, ForbiddenError, GatewayError, UnknownRouteError, WrongMethodError
+from playground.exceptions import (
+    BadRequestError,
+    ForbiddenError,
+    GatewayError,
+    NotStartedError,
+    UnknownRouteError,
+    WrongMethodError,
+)
 from playground.gateway.body import read_body
 from playground.gateway.byte_budget import ByteBudget, Hold
 from playground.gateway.endpoints import BY_PATH
@@ -95,7 +102,11 @@ class OllamaAddresses:
             )
         name = known_name(self._table, asked)
         caller.require_model(name)
-        routes = self._table.candidates(name, BY_PATH["/api/chat"])
+        try:
+            routes = self._table.candidates(name, BY_PATH["/api/chat"])
+        except NotStartedError:
+            # Looking starts nothing.
+            routes = []
         native = [route for route in routes if route.engine == "ollama"]
         if native:
             await self._show_natively(exchange, native, content)

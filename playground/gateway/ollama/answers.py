@@ -62,8 +62,17 @@ class Objects:
         self._thinks = thinks
         self._clock = clock
         self._began = clock.ticks()
+        self._loaded = self._began
         self._first: int | None = None
         self._last = self._began
+
+    def nothing_yet(self) -> dict[str, Any]:
+        """A part without content, for a client that waits for the model."""
+        return self._object("", "", {}) | {"done": False}
+
+    def note_loaded(self) -> None:
+        """The model is there only now: what passed until now is the time that loading took."""
+        self._loaded = self._last = self._clock.ticks()
 
     def part(self, *, text: str = "", thinking: str = "", **more: Any) -> dict[str, Any] | None:
         """A part of the answer; None when there is nothing in it for this client."""
@@ -93,20 +102,20 @@ class Objects:
         """
         content = self._object(text, thinking if self._thinks else "", more)
         content |= {"done": True, "done_reason": reason, "total_duration": self._clock.ticks() - self._began}
-        # A deployment that is ready has its model loaded.
-        content["load_duration"] = 0
+        # A deployment that is ready has its model loaded: what was waited for is its start.
+        content["load_duration"] = self._loaded - self._began
         return content | self._counts(usage, timings or {})
 
     def _counts(self, usage: Usage, timings: Mapping[str, Any]) -> dict[str, int]:
         counts: dict[str, int] = {}
-        waited = self._first - self._began if self._first is not None else None
+        waited = self._first - self._loaded if self._first is not None else None
         if usage.prompt_tokens is not None:
             counts["prompt_eval_count"] = usage.prompt_tokens
         if (prompt_ns := _nanoseconds(timings, "prompt_ms", waited)) is not None:
             counts["prompt_eval_duration"] = prompt_ns
         if usage.completion_tokens is not None:
             counts["eval_count"] = usage.completion_tokens
-        generated = self._last - self._first if self._first is not None else self._clock.ticks() - self._began
+        generated = self._last - self._first if self._first is not None else self._clock.ticks() - self._loaded
         if (eval_ns := _nanoseconds(timings, "predicted_ms", generated)) is not None:
             counts["eval_duration"] = eval_ns
         return counts
@@ -122,7 +131,7 @@ class Objects:
     def about_embeddings(self, usage: Usage) -> dict[str, Any]:
         """What the answer of /api/embed has besides its vectors."""
         content: dict[str, Any] = {"model": self._model}
-        content |= {"total_duration": self._clock.ticks() - self._began, "load_duration": 0}
+        content |= {"total_duration": self._clock.ticks() - self._began, "load_duration": self._loaded - self._began}
         if usage.prompt_tokens is not None:
             content["prompt_eval_count"] = usage.prompt_tokens
         return content

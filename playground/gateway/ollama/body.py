@@ -70,6 +70,14 @@ class OllamaBody:
             objects=self._objects,
         )
 
+    def nothing_yet(self) -> bytes:
+        """A line that keeps a stream alive while the model starts: clients parse each line, so it is a whole object."""
+        return encoded(self._objects.nothing_yet()) + b"\n"
+
+    def note_loaded(self) -> None:
+        """The model is there only now; see :class:`Objects`."""
+        self._objects.note_loaded()
+
     def loaded(self) -> bytes:
         """The answer to a request that :attr:`loads_only`."""
         return encoded(self._objects.loaded())

@@ -6,12 +6,14 @@ Only what the routing table knows is said: empty details mean that nobody knows,
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from playground.exceptions import EndpointMismatchError
 from playground.gateway.auth import Caller
 from playground.gateway.endpoints import BY_PATH
-from playground.gateway.routing import ListedModel, Route, RoutingTable
+from playground.gateway.routing import Route, RoutingTable
+from playground.gateway.startable import ListedModel
 
 from .answers import encoded, timestamp
 from .names import tagged
@@ -33,7 +35,15 @@ _DETAILS: Final[dict[str, Any]] = {
 
 def tags(table: RoutingTable, caller: Caller) -> bytes:
     """The answer of /api/tags: every name that ``caller`` may ask here."""
-    return encoded({"models": [_entry(model, routes) for model, routes in _served(table, caller)]})
+    chat = BY_PATH[_CHAT]
+    ready = [_entry(model, routes) for model, routes in _served(table, caller)]
+    # Not of the protocol: a request starts what is not ready, and waits for it.
+    startable = [
+        _entry(model, []) | {"ready": False}
+        for model in table.listed_startable()
+        if caller.may_ask(model.name) and any(each.serves(chat) for each in table.startable.named(model.name))
+    ]
+    return encoded({"models": [*ready, *startable]})
 
 
 def loaded_models(table: RoutingTable, caller: Caller) -> bytes:
@@ -77,13 +87,21 @@ def _entry(model: ListedModel, routes: list[Route]) -> dict[str, Any]:
         "model": name,
         "modified_at": timestamp(model.since),
         "size": 0,
-        "digest": _digest(routes),
+        "digest": _digest(routes, model.configs),
         "details": _DETAILS,
     }
 
 
-def _digest(routes: list[Route]) -> str:
-    """SHA-256 of the specification that is served under a name; of all of them where a name means several configs."""
+def _digest(routes: list[Route], configs: Sequence[str]) -> str:
+    """SHA-256 of the specification that is served under a name; of all of them where a name means several configs.
+
+    What is not ready has the digest of its names: the specification is made when it starts.
+    """
     # A worker of an older version wrote no digest.
-    digests = sorted({route.digest or hashlib.sha256(route.config.encode()).hexdigest() for route in routes})
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    told = {route.digest or _digest_of(route.config) for route in routes} or {_digest_of(name) for name in configs}
+    digests = sorted(told)
+    return digests[0] if len(digests) == 1 else _digest_of("\n".join(digests))
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
