@@ -22,7 +22,7 @@ from deployments.models import Attempt, Config, Deployment, DeploymentEvent
 from deployments.placement.fits import Fits
 from deployments.placement.preview import DrawnGpu, DrawnNode, Preview
 from deployments.placement.views import Holder
-from deployments.presentation import placement, states, words
+from deployments.presentation import idle_words, placement, states, words
 from deployments.presentation.actions import Action, actions_for, replace_actions, restart_action
 from deployments.presentation.import_map import import_map_json
 from deployments.progress import Progress
@@ -44,6 +44,12 @@ TONE_ICONS = {
 def icon(name: str) -> dict[str, str]:
     """An outline icon of the sprite; decorative, so a word stands beside it."""
     return {"name": name}
+
+
+@register.filter
+def author(name: str) -> str:
+    """Who started or stopped it; Berth's own acts in words."""
+    return idle_words.author_words(name)
 
 
 @register.filter

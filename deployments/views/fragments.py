@@ -15,6 +15,7 @@ from django_htmx.middleware import HtmxDetails
 
 from deployments.actors import EDIT_CATALOGUE, Actor
 from deployments.models import Deployment
+from deployments.presentation.idle_words import idle_words
 from deployments.presentation.log_words import exit_words
 from deployments.presentation.timeline import time_to_ready, way_of
 from deployments.selectors_pages import catalogue_row, run_history
@@ -83,6 +84,7 @@ def head_context(deployment: Deployment) -> dict[str, Any]:
         "time_to_ready": time_to_ready(way),
         "exit_words": exit_words(history.attempts[-1]) if history.attempts else "",
         "replaced_by": deployment.replacements.order_by("-pk").first(),
+        "idle": idle_words(deployment),
     }
 
 

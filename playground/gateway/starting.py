@@ -87,6 +87,8 @@ class Starting:
                 if not self._redis_away:
                     logger.warning("How far %s is cannot be asked: %s", self.startable.config, error)
                 self._redis_away = True
+            except Exception:
+                logger.exception("Following the start of %s failed; trying again.", self.startable.config)
             self._give_up_unheard()
             self.wake()
             await asyncio.sleep(self._patience.look_s)

@@ -28,9 +28,12 @@ class Command(BerthCommand):
             table.add_column(title)
         for title in (_("GPUS"), _("GIB")):
             table.add_column(title, justify="right")
+        table.add_column(_("STARTS"))
         for config in configs:
             memory = f"{config.memory_gib:g}"
-            table.add_row(config.name, config.model.name, config.protocol, config.engine, str(config.gpus), memory)
+            starts = _("on request") if config.start_on_request else _("by hand")
+            facts = (config.name, config.model.name, config.protocol, config.engine, str(config.gpus), memory, starts)
+            table.add_row(*facts)
         self.write_table(table)
 
 
@@ -47,5 +50,7 @@ def _as_json(config: Config) -> dict[str, Any]:
         "context_tokens": config.context_tokens,
         "licence": config.licence,
         "gated": config.gated,
+        "start_on_request": config.start_on_request,
+        "stop_after_idle_minutes": config.stop_after_idle_minutes,
         "revision": config.revision,
     }
