@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Literal
 
 import httpx
 import pytest
+import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.installation import Installation
+from tests.browser.installation import ROOT, Installation
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,6 +22,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),  # one installation serves them all
 ]
 CONFIG = "smollm2-135m"
+ON_REQUEST = "smollm2-on-request"
 PAGES = [
     *("/", "/catalogue/", f"/catalogue/{CONFIG}/", f"/catalogue/{CONFIG}/edit/", "/catalogue/new/", "/models/"),
     *("/deployments/", "/deployments/1/", "/playground/", "/keys/", "/activity/"),
@@ -179,3 +183,46 @@ def test_axe_finds_no_violation_on_any_page(
         found.update({path: violations} if violations else {})
     context.close()
     assert found == {}
+
+
+def add_config(berth: Installation) -> None:
+    """The example's config under another name, as a catalogue file of one's own."""
+    shipped = yaml.safe_load((ROOT / "deployments" / "catalogue" / "smollm.yaml").read_text())
+    config = next(each for each in shipped["configs"] if each["name"] == "smollm2-135m")
+    own = {**config, "name": ON_REQUEST, "start_on_request": True, "stop_after_idle_minutes": 12}
+    folder = Path(berth.environment["BERTH_DATA_DIR"]) / "catalogue"
+    folder.mkdir(exist_ok=True)
+    (folder / "on-request.yaml").write_text(yaml.safe_dump({"configs": [own]}))
+    loaded = berth.command("load_catalogue")
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_the_first_request_starts_the_model_and_is_answered(page: Page, berth: Installation) -> None:
+    add_config(berth)
+    page.goto(f"{berth.url}/catalogue/")
+    row = page.locator("tr[data-row]", has=page.get_by_role("link", name=ON_REQUEST, exact=True))
+    expect(row.get_by_text("starts on request")).to_be_visible()
+
+    key = berth.command("key", "create", "on-request").stdout.strip()
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{berth.port + 1}", headers={"Authorization": f"Bearer {key}"}, timeout=120
+    ) as client:
+        ends_at = time.monotonic() + 10
+        while {"id": ON_REQUEST, "ready": False} not in [
+            {name: model[name] for name in ("id", "ready")} for model in client.get("/v1/models").json()["data"]
+        ]:
+            assert time.monotonic() < ends_at
+            time.sleep(0.1)
+        body = {"model": ON_REQUEST, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+        answer = client.post("/v1/chat/completions", json={**body, "stream": True})
+        assert answer.status_code == 200
+        assert answer.text.endswith("data: [DONE]\n\n")
+        assert '"content"' in answer.text
+
+    told = json.loads(berth.command("status", "--json").stdout)
+    run = next(each for each in told if each["config"] == ON_REQUEST)
+    assert run["phase"] == "ready"
+    page.goto(f"{berth.url}/deployments/{run['deployment']}/")
+    expect(page.get_by_text("a request at the gateway").first).to_be_visible()
+    expect(page.get_by_text("when nobody asks")).to_be_visible()
+    assert berth.command("stop", ON_REQUEST, "--wait").returncode == 0
