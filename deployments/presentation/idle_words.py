@@ -26,5 +26,5 @@ def idle_words(deployment: Deployment) -> str:
 def author_words(name: str) -> str:
     """The person of that name, or what stands for Berth's own acts."""
     if name == ON_DEMAND:
-        return _("a request at the gateway")
-    return _("Berth, since nobody asked it") if name == IDLE else name
+        return _("a request")
+    return _("Berth, being idle") if name == IDLE else name

@@ -223,6 +223,6 @@ def test_the_first_request_starts_the_model_and_is_answered(page: Page, berth: I
     run = next(each for each in told if each["config"] == ON_REQUEST)
     assert run["phase"] == "ready"
     page.goto(f"{berth.url}/deployments/{run['deployment']}/")
-    expect(page.get_by_text("a request at the gateway").first).to_be_visible()
+    expect(page.locator("#head").get_by_text("a request")).to_be_visible()
     expect(page.get_by_text("when nobody asks")).to_be_visible()
     assert berth.command("stop", ON_REQUEST, "--wait").returncode == 0
