@@ -420,12 +420,16 @@ async def test_a_key_starts_nothing_that_it_may_not_ask(
 
 async def test_lists_name_what_a_request_may_start_and_say_that_it_is_not_ready(gateway: RunningGateway) -> None:
     async with ScriptedUpstream(scripts.answer) as upstream:
-        unready = [startable("slow"), startable("never", model="Never", may_start=False), startable("art", model="Art")]
+        unready = [
+            startable("slow"),
+            startable("never", model="Never", may_start=False),
+            startable("art", model="Artist"),
+        ]
         unready[2] |= {"protocol": "openai-image", "engine": "localai"}
         await gateway.serve(upstream.route(7), startable=unready)
         async with gateway.client.get("/v1/models") as response:
             listed = {model["id"]: model["ready"] for model in (await response.json())["data"]}
-        assert listed == {"Tiny-1B": True, "tiny": True, "Art": False, "art": False, "slow": False}
+        assert listed == {"Tiny-1B": True, "tiny": True, "Artist": False, "art": False, "slow": False}
         async with gateway.client.get("/v1/models/slow") as response:
             found = await response.json()
             assert (found["ready"], found["configs"]) == (False, ["slow"])
