@@ -109,7 +109,7 @@ class Agent:
                 # One run whose host does not answer must not keep the others' logs.
                 if self.states.get(deployment.run_name) is not RunState.UNKNOWN:
                     logger.warning("Run %s cannot be looked at: %s", deployment.run_name, error)
-                self.states[deployment.run_name] = RunState.UNKNOWN
+                self.see(deployment, RunState.UNKNOWN)
 
     def look_again(self) -> None:
         """List everything at the next tick: something may have happened unheard."""
@@ -164,13 +164,18 @@ class Agent:
         return self.listed.get(runtime, {}).get(deployment.run_name, RunState.GONE)
 
     def look_at(self, deployment: Deployment) -> None:
-        """Ship the run's new log lines, and wake the worker when it is not running any more."""
+        """Ship the run's new log lines, and see how it is."""
         self.shipper.ship(deployment)
-        state = self.state_of(deployment)
+        self.see(deployment, self.state_of(deployment))
+
+    def see(self, deployment: Deployment, state: RunState) -> None:
+        """Wake the worker when the run has ended, or its host fell silent or is back."""
         before = self.states.get(deployment.run_name)
         self.states[deployment.run_name] = state
-        ended = state in {RunState.EXITED, RunState.GONE} and before is RunState.RUNNING
-        if ended or (before is None and state is RunState.EXITED and deployment.phase != Phase.STOPPING):
+        if state is before:
+            return
+        ended_unasked = state is RunState.EXITED and deployment.phase != Phase.STOPPING
+        if before is RunState.RUNNING or RunState.UNKNOWN in {before, state} or ended_unasked:
             hint_reconcile(deployment.pk, node=self.node)
 
 

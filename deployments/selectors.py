@@ -12,6 +12,7 @@ from .engines import engine_named
 from .exceptions import NotFoundError
 from .images import DEFAULTS_VARIABLE, WORKFLOW_VARIABLE
 from .lifecycle.phases import ENDED, Phase
+from .lifecycle.reasons import PAUSED
 from .models import CatalogueModel, Config, Deployment
 from .placement.fits import Fits
 
@@ -90,8 +91,9 @@ def catalogue_rows() -> list[CatalogueRow]:
 
 
 def ready_endpoints() -> list[ReadyEndpoint]:
-    """Every deployment that answers requests, ordered by config and deployment."""
-    ready = Deployment.objects.filter(phase=Phase.READY).select_related("node").order_by("config__name", "pk")
+    """Every deployment that answers requests, ordered by config and deployment; a paused one would never answer."""
+    ready = Deployment.objects.filter(phase=Phase.READY).exclude(reason=PAUSED)
+    ready = ready.select_related("node").order_by("config__name", "pk")
     # Of a run and its replacement one is in the table: they change places in one version of it.
     ready = ready.exclude(replacements__phase=Phase.READY)
     endpoints = []

@@ -45,7 +45,7 @@ from .decide import (
 )
 from .launching import run_spec
 from .phases import Phase
-from .reasons import PERMANENT
+from .reasons import PAUSED, PERMANENT
 from .record import move, note
 from .survey import attempt_of, fetch_of
 from .warming import request_warming, warming_of
@@ -80,8 +80,9 @@ def _(step: Wait, deployment: Deployment, situation: Situation, *, token: str) -
         changes["reason_params"] = {"runtime": deployment.spec["runtime"], **dict(step.params)} if step.reason else {}
     if (endpoint := situation.run.endpoint) and situation.phase in PUBLISHED and endpoint != deployment.endpoint:
         changes["endpoint"] = endpoint  # restarted from outside: the engine chose another port
+    was_paused = deployment.reason == PAUSED
     note(deployment, token=token, **changes)
-    if "endpoint" in changes:
+    if "endpoint" in changes or was_paused != (deployment.reason == PAUSED):
         publish_routes()
     return step.after_s
 

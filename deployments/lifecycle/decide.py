@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from deployments.runtimes.base import RunObservation, RunState
 
 from .phases import ENDED, Desired, Phase
+from .reasons import PAUSED
 
 QUEUE_CHECK_S = 5.0
 #: What ends or is paused is told by the agent at once; this is for servers that hang.
@@ -211,10 +212,15 @@ def decide(situation: Situation) -> Decision:
     return _RUNNING[situation.phase](situation)
 
 
+def _await_host(it: Situation) -> Wait:
+    """It cannot be seen, so nothing is concluded."""
+    return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent", params=(("detail", it.run.detail or "–"),))
+
+
 def _stopping(it: Situation) -> Decision:
     match it.run.state:
         case RunState.UNKNOWN:
-            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+            return _await_host(it)
         case RunState.RUNNING:
             return _end_politely(it)
         case RunState.EXITED | RunState.GONE:
@@ -307,7 +313,7 @@ def _starting(it: Situation) -> Decision:
         case RunState.EXITED:
             return _fail(it, CloseAttempt())
         case RunState.UNKNOWN:
-            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+            return _await_host(it)
         case RunState.GONE:
             return CloseAttempt(cause=it.refusal or "start_timeout") if it.age > START_DEADLINE else Launch()
 
@@ -319,11 +325,11 @@ def _loading(it: Situation) -> Decision:
         case RunState.GONE:
             return _fail(it, CloseAttempt(cause=it.abort_reason or "vanished"))
         case RunState.UNKNOWN:
-            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+            return _await_host(it)
     if it.abort_reason:
         return _await_death(it)
     if it.run.paused:
-        return Wait(after_s=SLOWEST_LOAD_CHECK_S, reason="paused")
+        return Wait(after_s=SLOWEST_LOAD_CHECK_S, reason=PAUSED)
     if it.answering and it.reached is not False:
         return Move(phase=Phase.READY, reason="ready_without_gateway" if it.reached is None else "")
     if it.warming is not None and it.warming.state != "done":
@@ -349,11 +355,11 @@ def _serving(it: Situation) -> Decision:
             gone = "" if it.run.state is RunState.EXITED else "vanished"
             return _fail(it, CloseAttempt(cause=it.abort_reason or gone, forgive=_was_stable(it)))
         case RunState.UNKNOWN:
-            return Wait(after_s=UNKNOWN_CHECK_S, reason="host_silent")
+            return _await_host(it)
     if it.abort_reason:
         return _await_death(it)
     if it.run.paused:
-        return Wait(after_s=READY_CHECK_S, reason="paused")
+        return Wait(after_s=READY_CHECK_S, reason=PAUSED)
     if it.answering is None:
         return Wait(after_s=READY_CHECK_S)
     if it.answering:

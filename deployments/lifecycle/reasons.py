@@ -22,11 +22,15 @@ class Explanation:
     next_step: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sentence} {self.next_step}".strip()
+        # What an engine said ends without a full stop.
+        stop = "." if self.sentence and self.next_step and self.sentence[-1] not in ".。!?…" else ""
+        return f"{self.sentence}{stop} {self.next_step}".strip()
 
 
 _Words = tuple[str | Promise, str | Promise]
 
+#: Frozen from outside: it answers nothing, and no request is sent there.
+PAUSED = "paused"
 #: Trying again without a change cannot help.
 PERMANENT = frozenset(
     {
@@ -81,7 +85,10 @@ WORDS: dict[str, _Words] = {
         _("No node offers the runtime “%(runtime)s”."),
         _("Install and start it on a node, or choose a config that runs as a process, such as smollm2-135m."),
     ),
-    "host_silent": (_("The host does not answer; nothing is changed until it does."), ""),
+    "host_silent": (
+        _("Its host does not answer (%(detail)s); nothing is changed until it does."),
+        _("Look at the container engine with systemctl status docker. What runs goes on."),
+    ),
     "will_not_die": (
         _("The process was killed and is still there."),
         _("It is probably stuck in the kernel or a driver: look at its state with ps; if that is D, restart the host."),
@@ -95,7 +102,7 @@ WORDS: dict[str, _Words] = {
         ),
         _("Stop now cuts them off."),
     ),
-    "paused": (
+    PAUSED: (
         _("Somebody paused the container: it holds its memory and answers nothing."),
         _("Let it go on with docker unpause, or stop it."),
     ),
@@ -150,7 +157,7 @@ WORDS: dict[str, _Words] = {
     ),
     "fetch_failed": (
         _("Fetching failed: %(detail)s"),
-        _("Check the network and the package index of this host; the fetch is tried again."),
+        _("Check the network and the package index of this host."),
     ),
     "fetch_timeout": (
         _("Fetching took longer than 12 hours."),
@@ -170,11 +177,18 @@ WORDS: dict[str, _Words] = {
     ),
     "no_disk_space": (
         _("The disk is full."),
-        _("Free space in the data folder (or move it with BERTH_DATA_DIR), then start again."),
+        _(
+            "Free space where it writes: the data folder (BERTH_DATA_DIR moves it) or, for a container, "
+            "its volumes in Docker's folder."
+        ),
+    ),
+    "no_image_space": (
+        _("The disk of the container engine is full: %(detail)s"),
+        _("See what uses it with docker system df, and remove unused images with docker image prune -a."),
     ),
     "pull_failed": (
         _("The server runs, but could not pull its model: %(detail)s"),
-        _("Check the node's network and its disk; the start is tried again, and the pull goes on where it ended."),
+        _("Check the node's network and its disk; the next pull goes on where this one ended."),
     ),
     "preload_failed": (
         _("The model is there, but the server could not load it: %(detail)s"),
@@ -182,7 +196,7 @@ WORDS: dict[str, _Words] = {
     ),
     "install_failed": (
         _("The server runs, but could not install its model: %(detail)s"),
-        _("Look at the end of the log; the start is tried again."),
+        _("Look at the end of the log."),
     ),
     "model_not_in_library": (
         _("The engine's library has no such model: %(detail)s"),
@@ -202,11 +216,11 @@ WORDS: dict[str, _Words] = {
     ),
     "registry_rate_limited": (
         _("The registry limits how often this host may pull: %(detail)s"),
-        _("The pull is tried again; docker login, or a mirror in Docker's settings, raises the limit."),
+        _("Raise the limit with docker login, or use a mirror in Docker's settings."),
     ),
     "registry_unreachable": (
         _("The registry could not be reached: %(detail)s"),
-        _("Check the network, proxy and DNS of the node; the pull is tried again."),
+        _("Check the network, proxy and DNS of the node."),
     ),
     # Launching
     "engine_silent": (
@@ -224,7 +238,7 @@ WORDS: dict[str, _Words] = {
     "launch_refused": (_("It could not be launched: %(detail)s"), _("Correct the config, then start again.")),
     "launch_failed": (
         _("The container engine failed to launch it: %(detail)s"),
-        _("Look at the engine's log with journalctl -u docker; the start is tried again."),
+        _("Look at the engine's log with journalctl -u docker."),
     ),
     "command_not_found": (
         _("The command was not found: %(detail)s"),
@@ -256,7 +270,7 @@ WORDS: dict[str, _Words] = {
     "still_running": (_("The process is still there."), _("It is tried again.")),
     "host_exhausted": (
         _("The host has no room for another process: %(detail)s"),
-        _("Look at its memory and at the number of processes; the start is tried again."),
+        _("Look at its memory and at the number of processes."),
     ),
     "unknown_secret": (
         _("The config refers to a secret that this host does not know: %(name)s"),
@@ -264,7 +278,7 @@ WORDS: dict[str, _Words] = {
     ),
     "start_timeout": (
         _("It was not started within 2 minutes."),
-        _("Look at the worker's log; the start is tried again."),
+        _("Look at the worker's log."),
     ),
     # Ends that nobody asked for
     "load_timeout": (
@@ -273,7 +287,7 @@ WORDS: dict[str, _Words] = {
     ),
     "vanished": (
         _("The process disappeared; it was removed or killed from outside, or the host restarted."),
-        _("It is started again unless that happened too often."),
+        _("Look at docker events --since 1h and at the host's log for who did that."),
     ),
     "not_answering": (
         _("It runs but has not answered three times in a row."),
@@ -306,7 +320,7 @@ WORDS: dict[str, _Words] = {
     ),
     "hub_unreachable": (
         _("The model hub could not be reached: %(last_line)s"),
-        _("Check the network of this host; the start is tried again."),
+        _("Check the network of this host."),
     ),
     "unknown_argument": (
         _("The server does not know an argument: %(last_line)s"),

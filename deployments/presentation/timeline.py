@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from deployments.lifecycle.phases import ENDED, Phase
 from deployments.models import DeploymentEvent
@@ -29,8 +30,11 @@ class Step:
 
 @dataclass(frozen=True)
 class _Entry:
+    """``left_at`` is when the next phase began; None for the last one."""
+
     phase: Phase
     at: datetime
+    left_at: datetime | None = None
 
 
 def way_of(events: Sequence[DeploymentEvent]) -> list[Step]:
@@ -39,12 +43,13 @@ def way_of(events: Sequence[DeploymentEvent]) -> list[Step]:
     return [_step(phase, entries) for phase in WAY]
 
 
-def time_to_ready(way: Sequence[Step]) -> timedelta | None:
-    """From the queue to ready, once it was ready; None before."""
-    *before, ready = way
+def time_to_ready(way: Sequence[Step], *, attempt: int) -> timedelta | None:
+    """How long the latest attempt took to become ready, the first one with its wait in the queue; None before."""
+    queue, *before, ready = way
     if ready.state == "ahead":
         return None
-    return sum((step.took for step in before if step.took is not None), timedelta())
+    counted = [queue, *before] if attempt == 1 else before
+    return sum((step.took for step in counted if step.took is not None), timedelta())
 
 
 def _entries(events: Sequence[DeploymentEvent]) -> list[_Entry]:
@@ -53,7 +58,8 @@ def _entries(events: Sequence[DeploymentEvent]) -> list[_Entry]:
     for event in events:
         if not entries or entries[-1].phase != event.phase:
             entries.append(_Entry(Phase(event.phase), event.at))
-    return entries
+    left = [entry.at for entry in entries[1:]]
+    return [replace(entry, left_at=at) for entry, at in zip_longest(entries, left)]
 
 
 def _latest_try(entries: list[_Entry]) -> list[_Entry]:
@@ -76,7 +82,11 @@ def _step(phase: Phase, entries: list[_Entry]) -> Step:
     if phase == Phase.READY:
         return _after_ready(look, entry, after)
     broken = not any(later.phase in WAY for later in after)
-    return Step(look=look, state="broken" if broken else "done", took=max(after[0].at - entry.at, timedelta()))
+    return Step(look=look, state="broken" if broken else "done", took=_took(entry))
+
+
+def _took(entry: _Entry) -> timedelta | None:
+    return None if entry.left_at is None else max(entry.left_at - entry.at, timedelta())
 
 
 def _after_ready(look: StateLook, entry: _Entry, after: list[_Entry]) -> Step:

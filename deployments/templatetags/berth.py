@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from deployments.actors import Actor, explain_missing
 from deployments.gpu_readings import GpuProcess
 from deployments.lifecycle.phases import Phase
-from deployments.lifecycle.reasons import Explanation, explain
+from deployments.lifecycle.reasons import PAUSED, Explanation, explain
 from deployments.models import Attempt, Config, Deployment, DeploymentEvent
 from deployments.placement.fits import Fits
 from deployments.placement.preview import DrawnGpu, DrawnNode, Preview
@@ -31,6 +31,8 @@ from deployments.spec import ServingSpec
 register = template.Library()
 
 TROUBLED = frozenset({Phase.FAILED, Phase.BACKOFF, Phase.UNHEALTHY})
+#: What troubles a run in any phase.
+TROUBLES = frozenset({PAUSED, "host_silent", "engine_silent"})
 TONE_ICONS = {
     "success": "circle-check",
     "info": "info-circle",
@@ -65,7 +67,7 @@ def state_chip(deployment: Deployment | None) -> dict[str, Any]:
     silent = None
     if deployment is not None and deployment.is_live:
         silent = states.silent_since(deployment.node, timezone.now())
-    is_paused = deployment is not None and deployment.is_live and deployment.reason == "paused"
+    is_paused = deployment is not None and deployment.is_live and deployment.reason == PAUSED
     return {"look": look, "silent_since": silent, "is_paused": is_paused}
 
 
@@ -196,14 +198,14 @@ def is_wish(event: DeploymentEvent) -> bool:
 
 @register.filter
 def has_trouble(deployment: Deployment) -> bool:
-    """Whether the run failed, backs off or does not answer: the page then shows why and what to do."""
-    return deployment.phase in TROUBLED
+    """Whether the run failed, backs off or does not answer, or its host: the page then shows why and what to do."""
+    return deployment.phase in TROUBLED or (deployment.is_live and deployment.reason in TROUBLES)
 
 
 @register.filter
 def trouble_tone(deployment: Deployment) -> str:
     """The tone of a troubled run: bad once it has failed, else warn."""
-    return states.look_of(deployment.phase).tone
+    return "bad" if deployment.phase == Phase.FAILED else "warn"
 
 
 @register.filter

@@ -17,6 +17,7 @@ from deployments.actors import EDIT_CATALOGUE, Actor
 from deployments.models import Deployment
 from deployments.presentation.idle_words import idle_words
 from deployments.presentation.log_words import exit_words
+from deployments.presentation.outlook import outlook_words
 from deployments.presentation.timeline import time_to_ready, way_of
 from deployments.selectors_pages import catalogue_row, run_history
 
@@ -81,7 +82,8 @@ def head_context(deployment: Deployment) -> dict[str, Any]:
         "deployment": deployment,
         "history": history,
         "way": way,
-        "time_to_ready": time_to_ready(way),
+        "time_to_ready": time_to_ready(way, attempt=deployment.attempt),
+        "outlook": outlook_words(deployment),
         "exit_words": exit_words(history.attempts[-1]) if history.attempts else "",
         "replaced_by": deployment.replacements.order_by("-pk").first(),
         "idle": idle_words(deployment),

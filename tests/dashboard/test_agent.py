@@ -212,6 +212,34 @@ def test_an_agent_that_starts_late_reports_what_ended_before(
     assert len(hints) == woken
 
 
+def test_a_host_that_falls_silent_and_comes_back_wakes_the_worker_each_time(
+    agent: Agent, runtime: FakeRuntime, hints: list[tuple[int, str]]
+) -> None:
+    deployment = launched(runtime, phase=Phase.READY)
+    look(agent)
+    assert hints == []
+    for silent in (True, False):
+        runtime.silent = silent
+        hints.clear()
+        look(agent)
+        look(agent)
+        assert hints == [(deployment.pk, "gpu-01")], silent
+
+
+def test_what_ended_while_the_host_was_silent_wakes_the_worker(
+    agent: Agent, runtime: FakeRuntime, hints: list[tuple[int, str]]
+) -> None:
+    deployment = launched(runtime, phase=Phase.READY)
+    look(agent)
+    runtime.silent = True
+    look(agent)
+    runtime.silent = False
+    runtime.end(deployment.run_name, 137)
+    hints.clear()
+    look(agent)
+    assert hints == [(deployment.pk, "gpu-01")]
+
+
 def test_it_never_acts_on_a_run(agent: Agent, runtime: FakeRuntime) -> None:
     deployment = launched(runtime)
     runtime.calls.clear()

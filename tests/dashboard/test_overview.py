@@ -59,7 +59,7 @@ def test_a_failure_of_today_needs_attention_with_its_reason_and_a_way_on() -> No
     make_run(make_config(), Phase.FAILED, ended_at=timezone.now(), reason="no_disk_space")
     page = text_of(operator.get("/"))
     assert "The disk is full." in page
-    assert "Free space in the data folder" in page
+    assert "Free space where it writes" in page
     assert 'data-action="start"' in page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -117,7 +117,29 @@ def test_after_a_second_try_the_timeline_shows_that_one(viewer: Client) -> None:
     )
     way = viewer.get(f"/deployments/{run.pk}/").context["way"]
     assert [step.state for step in way] == ["done", "done", "done", "now", "ahead"]
-    assert way[2].took == timedelta(seconds=2)
+    assert (way[0].took, way[2].took) == (timedelta(seconds=1), timedelta(seconds=2))
+
+
+def test_a_later_attempt_counts_from_its_own_beginning(viewer: Client) -> None:
+    times = ((Phase.QUEUED, 0), (Phase.PREPARING, 1), (Phase.STARTING, 2), (Phase.READY, 3), (Phase.BACKOFF, 600))
+    again = ((Phase.PREPARING, 610), (Phase.STARTING, 611), (Phase.LOADING, 612), (Phase.READY, 614))
+    run = run_with(make_config(), Phase.READY, *times, *again, attempt=2)
+    assert "It answered 4.0 s after attempt 2 began." in text_of(viewer.get(f"/deployments/{run.pk}/"))
+
+
+def test_a_failed_run_says_whether_it_is_tried_again(viewer: Client) -> None:
+    def shown(phase: Phase, failures: int) -> str:
+        at = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+        run = make_run(make_config(f"{phase}-{failures}"), phase, reason="registry_unreachable", failures=failures)
+        run.spec["max_attempts"] = 3
+        run.phase_since = at
+        run.save()
+        return text_of(viewer.get(f"/deployments/{run.pk}/"))
+
+    assert "Failed 2 of 3 times; the next attempt begins at 12:00:20." in shown(Phase.BACKOFF, 2)
+    assert "Given up after 3 failures in a row." in shown(Phase.FAILED, 3)
+    assert "It is not tried again by itself." in shown(Phase.FAILED, 1)
+    assert "Last log lines" not in shown(Phase.FAILED, 2), "nothing was started, so there is no log"
 
 
 def test_the_head_shows_the_step_with_bytes_rate_and_what_is_left(viewer: Client) -> None:
@@ -301,7 +323,17 @@ def test_a_paused_run_says_so_beside_its_phase(viewer: Client) -> None:
         page = text_of(viewer.get(address))
         assert 'data-phase="ready"' in page
         assert "paused</span>" in page
-    assert "Let it go on with docker unpause" in text_of(viewer.get(f"/deployments/{run.pk}/"))
+    page = text_of(viewer.get(f"/deployments/{run.pk}/"))
+    assert "Let it go on with docker unpause" in page
+    assert "trouble-warn" in page
+
+
+def test_a_run_whose_host_is_silent_says_so_in_a_warning(viewer: Client) -> None:
+    told = {"reason": "host_silent", "reason_params": {"detail": "Connection refused"}}
+    run = make_run(make_config("unseen"), Phase.READY, **told)
+    page = text_of(viewer.get(f"/deployments/{run.pk}/"))
+    assert "Its host does not answer (Connection refused); nothing is changed until it does." in page
+    assert "trouble-warn" in page
 
 
 def test_a_run_that_drains_says_how_much_and_how_long_everywhere(viewer: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
@@ -18,7 +19,7 @@ import pytest
 
 from deployments.exceptions import LaunchError, RuntimeUnavailableError
 from deployments.lifecycle.reasons import PERMANENT
-from deployments.runtimes.base import RunSpec
+from deployments.runtimes.base import RunSpec, RunState
 from deployments.runtimes.docker import DockerRuntime, engine
 from deployments.runtimes.docker.options import Reach
 from tests.requirements import require
@@ -185,7 +186,7 @@ def test_certificates_that_have_gone_are_a_sentence(
     [
         (500, "containerd: context deadline exceeded", "launch_failed"),
         (503, "the engine is shutting down", "launch_failed"),
-        (500, "write /var/lib/docker: no space left on device", "no_disk_space"),
+        (500, "write /var/lib/docker: no space left on device", "no_image_space"),
         (500, 'could not select device driver "" with capabilities: [[gpu]]', "no_nvidia_runtime"),
         (400, "invalid mount config", "launch_refused"),
     ],
@@ -199,3 +200,12 @@ def test_what_the_engine_fails_at_may_be_tried_again_and_what_it_refuses_may_not
     assert caught.value.code == code
     assert (code in PERMANENT) == (code in {"no_nvidia_runtime", "launch_refused"})
     assert message in str(caught.value)
+
+
+def test_a_silent_engine_is_told_in_the_systems_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as closed:
+        closed.bind(str(path))  # nobody listens there
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        seen = DockerRuntime(Reach(), logs=tmp_path).observe("any")
+    assert (seen.state, seen.detail) == (RunState.UNKNOWN, "Connection refused")

@@ -19,7 +19,7 @@ from deployments.lifecycle.phases import Phase
 from deployments.lifecycle.reasons import explain
 from deployments.live import publish_routes
 from deployments.models import Deployment, Gpu, GpuLease
-from deployments.redis_keys import REACH_ASKED, gateway_reached, gateway_state
+from deployments.redis_keys import REACH_ASKED, ROUTES, gateway_reached, gateway_state
 from tests.deployments.gpu_hosts import add_gpus, measure
 from tests.deployments.hosts import WAY_UP, Host, attempt, entered, pass_time, restart, scripted_host, stop
 from tests.fakes.runtime import Script
@@ -268,6 +268,23 @@ def test_a_paused_run_is_shown_and_its_silence_is_not_counted(host: Host) -> Non
     host.runtime.pause(run.run_name, paused=False)
     host.engine.healthy = True
     assert host.go_on(run).reason == ""
+
+
+def test_no_request_is_sent_to_a_paused_run_until_it_goes_on(host: Host, redis_server: redis.Redis) -> None:
+    def routed() -> list[int]:
+        table = redis_server.get(ROUTES)
+        assert isinstance(table, bytes)
+        return [route["deployment_id"] for route in json.loads(table)["routes"]]
+
+    run = host.ready()
+    publish_routes()
+    assert routed() == [run.pk]
+    host.runtime.pause(run.run_name)
+    host.go_on(run)
+    assert routed() == []
+    host.runtime.pause(run.run_name, paused=False)
+    host.go_on(run)
+    assert routed() == [run.pk]
 
 
 def test_a_paused_run_can_be_stopped(host: Host) -> None:

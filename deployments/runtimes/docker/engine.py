@@ -33,7 +33,7 @@ REFUSALS = (
     ("could not select device driver", "no_nvidia_runtime"),
     ("unknown or invalid runtime name", "no_nvidia_runtime"),
     ("nvidia-container-cli", "no_nvidia_runtime"),
-    ("no space left on device", "no_disk_space"),
+    ("no space left on device", "no_image_space"),
     ("port is already allocated", "port_in_use"),
     ("address already in use", "port_in_use"),
     ("executable file not found", "command_not_found"),
@@ -129,10 +129,18 @@ def server_version(client: docker.APIClient) -> str:
 
 def silent(error: Exception) -> RuntimeUnavailableError:
     """The engine does not answer, in a sentence."""
-    said = str(error)[:300]
+    said = _system_words(error) or str(error)[:300]
     return RuntimeUnavailableError(
         _("The container engine does not answer: %(detail)s") % {"detail": said}, code="engine_silent", detail=said
     )
+
+
+def _system_words(error: BaseException) -> str:
+    """What the system said at the bottom of an error, such as ``Connection refused``; empty when it said nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    within = (each for each in (*error.args, error.__cause__) if isinstance(each, BaseException))
+    return next((said for each in within if (said := _system_words(each))), "")
 
 
 def refuse(error: APIError) -> NoReturn:

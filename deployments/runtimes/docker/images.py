@@ -29,7 +29,7 @@ FAILURES = (
     ("toomanyrequests", "registry_rate_limited", False),
     ("http 429", "registry_rate_limited", False),
     ("invalid reference format", "image_not_found", True),
-    ("no space left on device", "no_disk_space", False),
+    ("no space left on device", "no_image_space", False),
     # Said of private images and of missing ones alike; the reason's next step names both.
     ("pull access denied", "registry_denied", True),
     ("manifest unknown", "image_not_found", True),

@@ -109,7 +109,7 @@ class DockerRuntime:
             with answers() as client:
                 container = self._find(client, name)
         except RuntimeUnavailableError as error:
-            return RunObservation(state=RunState.UNKNOWN, detail=str(error))
+            return RunObservation(state=RunState.UNKNOWN, detail=error.params.get("detail") or str(error))
         if container is None:
             return RunObservation(state=RunState.GONE)
         return observation(container, self.reach, port=int(container["Config"]["Labels"].get(PORT) or 0))
@@ -211,7 +211,7 @@ class DockerRuntime:
         if labels.is_ours(container["Config"]["Labels"]):
             return container
         if refuse_foreign:
-            message = _("A container called %(name)s is here already and is not Berth's (%(id)s). Remove or rename it.")
+            message = _("A container called %(name)s is here already and is not Berth's (%(id)s).")
             told = message % {"name": name, "id": container["Id"][:12]}
             raise LaunchError(told, code="name_in_use", name=name, detail=told)
         return None
