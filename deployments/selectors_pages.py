@@ -15,7 +15,7 @@ from .models import Attempt, AuditEntry, Config, Deployment, DeploymentEvent, No
 from .placement.fits import fits_of
 from .placement.situation import Fleet as PlacementFleet
 from .presentation.filters import CatalogueQuery, Facet, facets_of
-from .presentation.states import ON_ITS_WAY, overlooked_since, silent_since
+from .presentation.states import ON_ITS_WAY, is_hindered, overlooked_since, silent_since
 from .selectors import CatalogueRow, catalogue_rows, find_config, live_deployments
 
 PAST_RUNS_A_PAGE = 50
@@ -80,7 +80,7 @@ def run_history(deployment: Deployment) -> RunHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """Something that a person should look at. ``kind`` is failed, unhealthy, overlooked or silent."""
+    """Something that a person should look at. ``kind`` is failed, unhealthy, hindered, overlooked or silent."""
 
     kind: str
     since: datetime
@@ -130,6 +130,8 @@ def _troubled(running: Sequence[Deployment], now: datetime) -> list[Attention]:
             items.append(Attention(kind="overlooked", since=overlooked, deployment=item))
         elif item.phase in {Phase.UNHEALTHY, Phase.BACKOFF}:
             items.append(Attention(kind="unhealthy", since=item.phase_since, deployment=item))
+        elif is_hindered(item):
+            items.append(Attention(kind="hindered", since=item.phase_since, deployment=item))
     return items
 
 

@@ -69,7 +69,7 @@ def outcome_of(attempt: Attempt) -> str:
     if attempt.cause in SHORT:
         return str(SHORT[attempt.cause])
     if attempt.cause in {"exited", "exited_at_once"} or not attempt.cause:
-        return exit_words(attempt) or _("ended")
+        return exit_words(attempt) or _("has ended")
     sentence = re.split("[:：]", explain(attempt.cause, attempt.cause_params).sentence)[0].rstrip(".。")
     return sentence if len(sentence) <= MOST_CHARACTERS else f"{sentence[: MOST_CHARACTERS - 1]}…"
 
@@ -101,5 +101,5 @@ def _label(deployment: Deployment, number: int, row: Attempt | None) -> str:
     elif number == deployment.attempt:
         outcome = look_of(deployment.phase).word
     else:
-        outcome = _("ended")
+        outcome = _("has ended")
     return _("attempt %(number)s – %(outcome)s") % {"number": number, "outcome": outcome}

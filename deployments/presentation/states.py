@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from deployments.lifecycle.phases import LIVE, Phase
+from deployments.lifecycle.reasons import PAUSED
 
 if TYPE_CHECKING:
     from deployments.models import Deployment, Node
@@ -18,6 +19,9 @@ SILENT_AFTER = timedelta(seconds=15)
 #: A run whose next look is due for so long counts as overlooked: the worker is not at work.
 OVERLOOKED_AFTER = timedelta(seconds=30)
 
+TROUBLED = frozenset({Phase.FAILED, Phase.BACKOFF, Phase.UNHEALTHY})
+#: What troubles a live run in any phase: nobody can ask it, or nobody can see it.
+TROUBLES = frozenset({PAUSED, "host_silent", "engine_silent"})
 ON_ITS_WAY = frozenset({Phase.QUEUED, Phase.PREPARING, Phase.STARTING, Phase.LOADING})
 
 _ICONS = {
@@ -57,6 +61,11 @@ def look_of(phase: str | None) -> StateLook:
         return StateLook(key="never", word=_("never run"), icon="circle-dashed", tone="idle")
     known = Phase(phase)
     return StateLook(key=phase, word=str(known.label), icon=_ICONS[known], tone=_TONES.get(known, "busy"))
+
+
+def is_hindered(deployment: Deployment) -> bool:
+    """Whether a live run is paused, or the host or engine that it is on does not answer."""
+    return deployment.phase in LIVE and deployment.reason in TROUBLES
 
 
 def silent_since(node: Node | None, now: datetime) -> datetime | None:

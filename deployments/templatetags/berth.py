@@ -30,9 +30,6 @@ from deployments.spec import ServingSpec
 
 register = template.Library()
 
-TROUBLED = frozenset({Phase.FAILED, Phase.BACKOFF, Phase.UNHEALTHY})
-#: What troubles a run in any phase.
-TROUBLES = frozenset({PAUSED, "host_silent", "engine_silent"})
 TONE_ICONS = {
     "success": "circle-check",
     "info": "info-circle",
@@ -199,7 +196,7 @@ def is_wish(event: DeploymentEvent) -> bool:
 @register.filter
 def has_trouble(deployment: Deployment) -> bool:
     """Whether the run failed, backs off or does not answer, or its host: the page then shows why and what to do."""
-    return deployment.phase in TROUBLED or (deployment.is_live and deployment.reason in TROUBLES)
+    return deployment.phase in states.TROUBLED or states.is_hindered(deployment)
 
 
 @register.filter

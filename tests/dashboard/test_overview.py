@@ -75,8 +75,11 @@ def test_silent_nodes_unhealthy_and_overlooked_runs_need_attention(viewer: Clien
     node("gpu-02", silent_for_s=60)
     make_run(make_config("a"), Phase.UNHEALTHY, reason="not_answering")
     make_run(make_config("b"), Phase.LOADING, next_check_at=timezone.now() - timedelta(minutes=2))
+    make_run(make_config("c"), Phase.READY, reason="paused")
+    make_run(make_config("d"), Phase.READY, reason="ready_without_gateway")
     response = viewer.get("/")
-    assert sorted(kinds(response)) == ["overlooked", "silent", "unhealthy"]
+    assert sorted(kinds(response)) == ["hindered", "overlooked", "silent", "unhealthy"]
+    assert "Let it go on with docker unpause" in text_of(response)
     assert "gpu-02 has been silent for" in text_of(response).replace("<strong>", "").replace("</strong>", "")
 
 

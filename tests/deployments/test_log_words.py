@@ -31,7 +31,7 @@ def page(run: Deployment, **query: Any) -> str:
         ({"cause": "cuda_out_of_memory"}, "CUDA out of memory"),
         ({"cause": "exited", "exit_code": 3}, "exit code 3"),
         ({"exit_code": -9}, "killed by signal 9"),
-        ({}, "ended"),
+        ({}, "has ended"),
         ({"cause": "no_disk_space"}, "The disk is full"),
         ({"cause": "fetch_failed", "cause_params": {"detail": "no route"}}, "Fetching failed"),
         ({"cause": "of_a_newer_release"}, "of_a_newer_release"),

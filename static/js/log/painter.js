@@ -4,6 +4,8 @@ import { pieces } from "berth/log/ansi";
 import { words } from "berth/log/words";
 
 const items = new WeakMap();
+// Larger line numbers need a wider column.
+const MOST_NARROW = 99_999;
 
 function span(className, text) {
   const element = document.createElement("span");
@@ -99,6 +101,7 @@ export class Painter {
     number.href = `?tab=log&attempt=${this.attempt}&line=${item.c}`;
     number.tabIndex = -1;
     number.textContent = String(item.c);
+    if (item.c > MOST_NARROW) this.root.dataset.wide = "";
     const time = document.createElement("time");
     time.className = "log-time";
     if (item.t) {
