@@ -18,6 +18,7 @@ from deployments.exceptions import (
     NotAllowedError,
     NotFoundError,
 )
+from deployments.full_disk import is_disk_full
 from deployments.redis import RedisError
 
 STATUS: list[tuple[type[BerthError], int]] = [
@@ -55,7 +56,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     error = sys.exc_info()[1]
     away = ""
-    if isinstance(error, OperationalError | InterfaceError):
+    if error is not None and is_disk_full(error):
+        away = _("The disk of the data folder or the database is full, so nothing can be written. Free space there.")
+    elif isinstance(error, OperationalError | InterfaceError):
         away = _("The database does not answer.")
     elif isinstance(error, RedisError):
         away = _("Redis does not answer.")

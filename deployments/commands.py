@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .exceptions import BerthError
+from .full_disk import is_disk_full
 from .lifecycle.phases import ENDED
 from .lifecycle.reasons import explain
 from .models import Deployment
@@ -65,6 +66,8 @@ class BerthCommand(BaseCommand):
         except DatabaseError as error:
             if "locked" in str(error):
                 self.fail(_("The database is busy with somebody else's change. Nothing was done; try again."))
+            if is_disk_full(error):
+                self.fail(_("The disk of the database is full. Free space there, then try again."))
             self.fail(
                 _("The database cannot be used (%(detail)s). Run “berth install” once, or check DATABASE_URL.")
                 % {"detail": str(error).strip()}

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from .exceptions import FetchCancelledError, FetchError, RuntimeUnavailableError
+from .full_disk import is_disk_full
 from .hints import hint_fetch, hint_reconcile
 from .lifecycle.phases import Desired, Phase
 from .models import Deployment, Fetch
@@ -89,7 +90,7 @@ def carry_out(fetch_id: int, work: Callable[[Fetch, Watch], None], *, waiting: W
         mine.update(state=Fetch.State.FAILED, error_code=error.code, error=str(error), permanent=False, **end)
     except Exception as error:
         logger.exception("Fetching %s failed", row.image)
-        code = "no_disk_space" if "full" in str(error) or "No space left" in str(error) else "fetch_failed"
+        code = "no_disk_space" if is_disk_full(error) else "fetch_failed"
         mine.update(state=Fetch.State.FAILED, error_code=code, error=str(error), permanent=False, **end)
     else:
         mine.update(state=Fetch.State.DONE, **end)

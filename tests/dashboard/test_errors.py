@@ -59,6 +59,22 @@ def test_a_database_that_is_away_is_said_so(browser: Client, monkeypatch: pytest
     assert "/readyz" in answer.content.decode()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("database or disk is full"),
+        OperationalError('could not extend file "base/1/2": No space left on device'),
+        RedisError("MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk."),
+    ],
+)
+def test_a_full_disk_is_said_so(browser: Client, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(SessionStore, "load", failing(error))
+    answer = browser.get("/catalogue/")
+    assert answer.status_code == 503
+    assert "The disk of the data folder or the database is full" in answer.content.decode()
+    assert "does not answer" not in answer.content.decode()
+
+
 def test_a_redis_that_is_away_is_said_so(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deployments.views.catalogue.catalogue_page", failing(RedisError("no route")))
     answer = browser.get("/catalogue/")

@@ -432,6 +432,20 @@ def test_a_database_that_goes_away_is_a_sentence(berth: Run, monkeypatch: pytest
     assert said.err.startswith("The database cannot be used (server closed the connection unexpectedly).")
 
 
+def test_a_full_disk_is_not_called_a_wrong_address(berth: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_config("llama3-8b")
+
+    def full(pk: int) -> Deployment:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(commands, "find_deployment", full)
+    said = berth("start", "llama3-8b", "--wait")
+    assert (said.code, said.err) == (
+        1,
+        "The disk of the database is full. Free space there, then try again.\n",
+    )
+
+
 @pytest.mark.slow
 def test_before_the_installation_every_command_says_what_to_do(tmp_path: Path) -> None:
     environment = {**os.environ, "BERTH_DATA_DIR": str(tmp_path / "data")}
