@@ -64,6 +64,13 @@ class TestOllama(Contract):
         assert (str(caught.value), caught.value.code, caught.value.permanent) == (error, code, permanent)
         assert "POST /api/generate" not in it.paths()
 
+    def test_an_error_before_the_first_line_has_its_own_status(self) -> None:
+        refused = {"status": 500, "body": {"error": "pull model manifest: file does not exist"}}
+        with self.server(ABSENT, {"POST /api/pull": refused}) as it, pytest.raises(FetchError) as caught:
+            self.prepare(it)
+        assert (caught.value.code, caught.value.permanent) == ("model_not_in_library", True)
+        assert "POST /api/generate" not in it.paths()
+
     def test_a_pull_that_ends_without_success_failed(self) -> None:
         short = {"POST /api/pull": {"lines": self.answers["pull"][:-1]}}
         with self.server(ABSENT, short) as server, pytest.raises(FetchError, match="without success"):
