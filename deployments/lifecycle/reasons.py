@@ -86,8 +86,8 @@ WORDS: dict[str, _Words] = {
         _("Install and start it on a node, or choose a config that runs as a process, such as smollm2-135m."),
     ),
     "host_silent": (
-        _("Its host does not answer (%(detail)s); nothing is changed until it does."),
-        _("Look at the container engine with systemctl status docker. What runs goes on."),
+        _("It cannot be seen now (%(detail)s); nothing is changed until it can."),
+        _("What runs goes on. For a container, look at the engine with systemctl status docker."),
     ),
     "will_not_die": (
         _("The process was killed and is still there."),

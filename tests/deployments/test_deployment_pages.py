@@ -332,7 +332,7 @@ def test_a_run_whose_host_is_silent_says_so_in_a_warning(viewer: Client) -> None
     told = {"reason": "host_silent", "reason_params": {"detail": "Connection refused"}}
     run = make_run(make_config("unseen"), Phase.READY, **told)
     page = text_of(viewer.get(f"/deployments/{run.pk}/"))
-    assert "Its host does not answer (Connection refused); nothing is changed until it does." in page
+    assert "It cannot be seen now (Connection refused); nothing is changed until it can." in page
     assert "trouble-warn" in page
 
 
