@@ -17,8 +17,8 @@ MOST_STOPS = 4
 def choose(request: Request, nodes: Sequence[NodeView]) -> Choice | Refusal:
     """The same answer for the same situation, whatever the order of ``nodes``.
 
-    Prefers GPUs of one island, then a node that has the image and the weights, then the tightest fit, so that the
-    largest island stays whole for what needs it.
+    Prefers GPUs of one island, then those that nobody else computes on, then a node that has the image and the
+    weights, then the tightest fit, so that the largest island stays whole for what needs it.
     """
     eligible, refusal = _eligible(request, nodes)
     if refusal is not None:
@@ -68,10 +68,15 @@ def _pick(request: Request, node: NodeView) -> tuple[GpuView, ...] | None:
     free = [gpu for gpu in wanted if gpu.fits(request.memory_bytes)]
     if len(free) < request.gpus:
         return None
-    islands = [island for island in _islands(free) if len(island) >= request.gpus]
+    unshared = [gpu for gpu in free if not gpu.is_shared]
+    islands = _large_enough(unshared, request) or _large_enough(free, request)
     pool = min(islands, key=lambda island: (len(island), island[0].index)) if islands else free
-    tightest = sorted(pool, key=lambda gpu: (gpu.free_bytes or 0, gpu.index))[: request.gpus]
+    tightest = sorted(pool, key=lambda gpu: (gpu.is_shared, gpu.free_bytes or 0, gpu.index))[: request.gpus]
     return tuple(sorted(tightest, key=lambda gpu: gpu.index))
+
+
+def _large_enough(gpus: Iterable[GpuView], request: Request) -> list[list[GpuView]]:
+    return [island for island in _islands(gpus) if len(island) >= request.gpus]
 
 
 def _islands(gpus: Iterable[GpuView]) -> list[list[GpuView]]:
@@ -83,8 +88,9 @@ def _islands(gpus: Iterable[GpuView]) -> list[list[GpuView]]:
 
 def _cost(request: Request, node: NodeView, gpus: Sequence[GpuView]) -> tuple[object, ...]:
     apart = len({gpu.island for gpu in gpus}) > 1
+    shared = sum(gpu.is_shared for gpu in gpus)
     free = sum(gpu.fits(request.memory_bytes) for gpu in node.gpus) if request.gpus else 0
-    return apart, not node.has_image, not node.has_weights, free - len(gpus), node.live, node.name
+    return apart, shared, not node.has_image, not node.has_weights, free - len(gpus), node.live, node.name
 
 
 def _refuse(request: Request, nodes: Sequence[NodeView]) -> Refusal:

@@ -8,6 +8,8 @@ from enum import StrEnum
 from deployments.gpu_readings import GpuProcess
 
 GIB = 1024**3
+#: Foreign processes with less than this, a monitor or a display, disturb nobody.
+DISTURBS_BYTES = GIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,11 @@ class GpuView:
     def is_placeable(self) -> bool:
         """Whether it may be given to anybody at all, now or later."""
         return not self.replay and not self.quarantined and self.free_bytes is not None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it would be shared with somebody's work, which takes its time and may grow."""
+        return sum(process.memory_bytes or 0 for process in self.foreign) >= DISTURBS_BYTES
 
     def fits(self, wanted_bytes: int) -> bool:
         """Whether it can be given away now."""

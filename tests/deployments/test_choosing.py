@@ -92,6 +92,17 @@ def test_the_smallest_island_that_is_enough_is_taken() -> None:
     assert chosen(WANTED, node(*big, *small)).gpu_uuids == ("GPU-4", "GPU-5")
 
 
+def test_a_gpu_that_somebody_else_computes_on_is_the_last_choice_but_for_a_worse_link() -> None:
+    busy = (GpuProcess(pid=8123, memory_bytes=30 * GIB, user="root", command="train"),)
+    monitor = (GpuProcess(pid=1, memory_bytes=GIB // 2, user="root", command="dcgm"),)
+    shared = node(gpu(0, free=50, foreign=busy), gpu(1), gpu(2, foreign=monitor))
+    assert chosen(WANTED, shared).gpu_uuids == ("GPU-1", "GPU-2")
+    assert chosen(replace(WANTED, gpus=3), shared).gpu_uuids == ("GPU-0", "GPU-1", "GPU-2")
+    pair = node(gpu(0, free=50, foreign=busy), gpu(1), name="a", has_image=True)
+    assert chosen(WANTED, pair, node(gpu(0), gpu(1), name="b")).node == "b"
+    assert chosen(WANTED, pair, node(gpu(0, island="x"), gpu(1, island="y"), name="b")).node == "a"
+
+
 def test_gpus_apart_are_better_than_none_and_it_says_so() -> None:
     answer = chosen(WANTED, node(gpu(0, island="numa 0"), gpu(1, island="numa 1")))
     assert (answer.gpu_uuids, answer.one_island) == (("GPU-0", "GPU-1"), False)
@@ -181,6 +192,7 @@ gpus = st.builds(
     island=st.sampled_from(["a", "b"]),
     holder=st.none() | st.builds(Holder, deployment_id=st.integers(1, 3), config=st.just("c")),
     returned_bytes=st.sampled_from([0, 40 * GIB]),
+    foreign=st.sampled_from([(), (GpuProcess(pid=1, memory_bytes=5 * GIB),)]),
     quarantined=st.booleans(),
     replay=st.booleans(),
 )
