@@ -230,6 +230,8 @@ LOGGING: dict[str, Any] = {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
         "uvicorn": {"handlers": [], "level": "WARNING", "propagate": True},
+        # Without this uvicorn writes each line of it, for nobody: what --no-access-log set is forgotten here.
+        "uvicorn.access": {"handlers": [], "propagate": False},
         "celery": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

@@ -23,6 +23,7 @@ from .byte_budget import ByteBudget, Hold
 from .departure import StopWhenClientLeaves
 from .endpoints import ENDPOINTS, Endpoint, endpoint_at
 from .exchange import Exchange
+from .http1.client import SILENCE_S, UpstreamClient
 from .images.answering import Images
 from .images.kept import PATH as IMAGE_FILES
 from .images.kept import KeptImages
@@ -37,7 +38,7 @@ from .routing import RoutingTable
 from .startable import ListedModel
 from .subscription import Subscription
 from .tally import CLIENT_LEFT, Tally
-from .upstream import SILENCE_S, open_session
+from .upstream import open_session
 from .waiting_line import WaitingLine
 from .wire import Receive, Scope, Send
 
@@ -74,6 +75,7 @@ class GatewayApplication:
         self._meter = Meter(connect)
         self._silence_s = silence_s
         self._connect = connect
+        self.client = UpstreamClient(silence_s=silence_s)
         self._session: aiohttp.ClientSession | None = None
         self._reaching: Reaching | None = None
         self._relay: Relay | None = None
@@ -81,12 +83,12 @@ class GatewayApplication:
         self._ollama: OllamaAddresses | None = None
 
     async def startup(self) -> None:
-        """Open the client, read the routing table and follow it. Redis may be away."""
+        """Open the clients, read the routing table and follow it. Redis may be away."""
         self._session = open_session(silence_s=self._silence_s)
         self._reaching = Reaching(self._session)
         self._images = Images(self._session, self._connect, silence_s=self._silence_s)
-        self._relay = Relay(self._session, self.table, self.places, self._images)
-        self._ollama = OllamaAddresses(self._session, self.table, self.authenticator, self.budget)
+        self._relay = Relay(self.client, self.table, self.places, self._images)
+        self._ollama = OllamaAddresses(self.client, self.table, self.authenticator, self.budget)
         await self._admission.start()
         await self._meter.start()
         await self._subscription.start()
@@ -107,6 +109,7 @@ class GatewayApplication:
             await self._reaching.stop()
         if self._images is not None:
             await self._images.stop()
+        await self.client.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()

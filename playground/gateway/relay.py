@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-import aiohttp
-
 from playground.exceptions import GatewayError
 
 from .body import LARGE_BYTES, RequestBody
@@ -17,21 +15,18 @@ from .endpoints import IMAGES, Endpoint
 from .errors import error_frames
 from .events import EventStream
 from .exchange import Exchange
+from .headers import head_to_upstream, headers_to_client
+from .http1.answer import Answer
+from .http1.client import UpstreamClient
+from .http1.errors import BrokenAnswerError
+from .http1.origin import origin_of
 from .images.answering import Images
 from .ollama.body import OllamaBody
 from .ollama.passing import Translation
 from .places import Find, Places
 from .routing import Route, RoutingTable
 from .tally import Tally
-from .upstream import (
-    Attempts,
-    address,
-    data_of,
-    explain_failure,
-    headers_to_client,
-    headers_to_upstream,
-    log_failure,
-)
+from .upstream import BROKEN, Attempts, explain_failure, log_failure
 from .usage import usage_in
 
 #: Whole answers up to this size are received before the first byte goes on: a broken one can be retried.
@@ -41,7 +36,6 @@ _EVENTS: Final = "text/event-stream"
 _LINES: Final = "application/x-ndjson"
 #: Servers that nobody knows may refuse a member that they do not know.
 _STRICT_ENGINES: Final = frozenset({"custom"})
-_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -65,8 +59,8 @@ class Job:
 class Relay:
     """Relays requests through one client to the deployments of ``table``, each in one of ``places``."""
 
-    def __init__(self, session: aiohttp.ClientSession, table: RoutingTable, places: Places, images: Images) -> None:
-        self._session = session
+    def __init__(self, client: UpstreamClient, table: RoutingTable, places: Places, images: Images) -> None:
+        self._client = client
         self._table = table
         self._places = places
         self._images = images
@@ -94,7 +88,7 @@ class Relay:
             attempts.begin(route)
             try:
                 answered = await self._try(job, route, attempts)
-            except _BROKEN as error:
+            except BROKEN as error:
                 table.health.failed(route.deployment_id)
                 if job.exchange.started:
                     raise
@@ -125,12 +119,15 @@ class Relay:
             path, payload = endpoint.upstream_path, body.payload(route.served_name, with_usage=counts)
         else:
             path, payload = translation.path, translation.payload
-        response = await self._session.post(
-            address(route.endpoint, path),
-            data=data_of(payload),
-            headers=headers_to_upstream(exchange.headers, exchange.request_id, route, payload, body.content_type),
-            allow_redirects=False,
+        head = head_to_upstream(
+            route,
+            path,
+            headers=exchange.headers,
+            request_id=exchange.request_id,
+            content_type=body.content_type,
+            size=len(payload) if isinstance(payload, bytes) else sum(map(len, payload)),
         )
+        response = await self._client.post(origin_of(route.endpoint), head, payload)
         del payload
         try:
             if response.status == 503:
@@ -149,11 +146,11 @@ class Relay:
             response.close()
         return True
 
-    async def _pass_on(self, job: Job, response: aiohttp.ClientResponse, route: Route, *, strips: bool) -> None:
+    async def _pass_on(self, job: Job, response: Answer, route: Route, *, strips: bool) -> None:
         tally = job.tally
         tally.status = response.status
         kind = response.content_type
-        if response.status == 200 and kind in (_EVENTS, _LINES) and "content-encoding" not in response.headers:
+        if response.status == 200 and kind in (_EVENTS, _LINES) and not response.encoded:
             events = EventStream(job.endpoint.ending, strips=strips, lines=kind == _LINES)
             await self._stream_events(job, response, route, events)
             return
@@ -161,9 +158,9 @@ class Relay:
         if kind != _EVENTS and length is not None and length <= HELD_BYTES and job.hold.try_grow(length):
             held, ended = await response.read(), True
         elif kind == "application/json" and length is None and job.hold.try_grow(HELD_BYTES):
-            held, ended = await _read_some(response.content)
+            held, ended = await _read_some(response)
         else:
-            held, ended = await response.content.readany(), False
+            held, ended = await response.readany(), False
         if not ended:
             held = await self._stream_bytes(job, response, route, held)
         if response.status == 200 and kind == "application/json":
@@ -172,14 +169,12 @@ class Relay:
             job.departure.finishing()
             await job.exchange.answer(response.status, headers_to_client(response, route), held)
 
-    async def _translate(
-        self, job: Job, response: aiohttp.ClientResponse, route: Route, translation: Translation
-    ) -> None:
+    async def _translate(self, job: Job, response: Answer, route: Route, translation: Translation) -> None:
         job.tally.status = response.status
         headers = headers_to_client(response, route)
         await translation.pass_on(job, response, headers, broke=lambda error: self._broke(job, route, error))
 
-    async def _stream_bytes(self, job: Job, response: aiohttp.ClientResponse, route: Route, chunk: bytes) -> bytes:
+    async def _stream_bytes(self, job: Job, response: Answer, route: Route, chunk: bytes) -> bytes:
         """Pass an answer on as it comes, ``chunk`` first; gives its last bytes."""
         exchange = job.exchange
         await self._begin(job, response, headers_to_client(response, route))
@@ -188,8 +183,8 @@ class Relay:
             while chunk:
                 await exchange.send_part(chunk)
                 tail = (tail + chunk[-_TAIL_BYTES:])[-_TAIL_BYTES:]
-                chunk = await response.content.readany()
-        except _BROKEN as error:
+                chunk = await response.readany()
+        except BROKEN as error:
             # Nothing can be said any more: uvicorn breaks the connection, which tells the client.
             self._broke(job, route, error)
             return tail
@@ -197,10 +192,8 @@ class Relay:
         await exchange.finish()
         return tail
 
-    async def _stream_events(
-        self, job: Job, response: aiohttp.ClientResponse, route: Route, events: EventStream
-    ) -> None:
-        exchange, endpoint, readany = job.exchange, job.endpoint, response.content.readany
+    async def _stream_events(self, job: Job, response: Answer, route: Route, events: EventStream) -> None:
+        exchange, endpoint, readany = job.exchange, job.endpoint, response.readany
         # The status line waits for the first whole event: until then another server can still answer.
         chunk = await readany()
         while chunk and not (part := events.feed(chunk)):
@@ -208,7 +201,7 @@ class Relay:
         if not chunk:
             part = events.end()
             if not part or not events.complete:
-                raise aiohttp.ClientPayloadError("the stream ended before its first event")
+                raise BrokenAnswerError("the stream ended before its first event")
         headers = [header for header in headers_to_client(response, route) if header[0] != b"content-length"]
         await self._begin(job, response, headers)
         rest = b""
@@ -220,8 +213,8 @@ class Relay:
                 part = events.feed(chunk) if chunk else b""
             rest = part or events.end()
             if not events.complete:
-                raise aiohttp.ClientPayloadError("the stream ended without its last event")
-        except _BROKEN as error:
+                raise BrokenAnswerError("the stream ended without its last event")
+        except BROKEN as error:
             failure = self._broke(job, route, error)
             frames = error_frames(failure, exchange.language, exchange.shape, endpoint.ending)
             await exchange.finish((b"\n\n" if events.torn else b"") + frames)
@@ -232,7 +225,7 @@ class Relay:
             endpoint.error_shape, events.tail, head=events.head if endpoint.error_shape == "anthropic" else b""
         )
 
-    async def _begin(self, job: Job, response: aiohttp.ClientResponse, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _begin(self, job: Job, response: Answer, headers: list[tuple[bytes, bytes]]) -> None:
         job.tally.streamed = True
         job.tally.note_first_token()
         job.forget_body()
@@ -249,11 +242,11 @@ class Relay:
         return failure
 
 
-async def _read_some(content: aiohttp.StreamReader) -> tuple[bytes, bool]:
+async def _read_some(answer: Answer) -> tuple[bytes, bool]:
     """A whole answer of unknown length, or its beginning and False."""
     chunks: list[bytes] = []
     size = 0
-    while chunk := await content.readany():
+    while chunk := await answer.readany():
         chunks.append(chunk)
         size += len(chunk)
         if size > HELD_BYTES:

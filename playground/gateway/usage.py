@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,14 +37,16 @@ class Usage:
 UNKNOWN: Final = Usage(prompt_tokens=None, completion_tokens=None)
 
 
-def usage_in(shape: ErrorShape, tail: bytes, *, head: bytes = b"", headers: Mapping[str, str] | None = None) -> Usage:
+def usage_in(
+    shape: ErrorShape, tail: bytes, *, head: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Usage:
     """The usage that an answer tells in ``tail``, its end or the whole of it, and for a stream in its ``head``."""
     if shape == "ollama":
         return Usage(
             prompt_tokens=_last_count("prompt_eval_count", tail), completion_tokens=_last_count("eval_count", tail)
         )
     if shape == "tgi":
-        return _of_tgi(tail, headers or {})
+        return _of_tgi(tail, dict(headers))
     last = _last_usage(tail)
     found = usage_of(last) if last is not None else UNKNOWN
     if head and found.prompt_tokens is None and (first := _last_usage(head)) is not None:
@@ -71,11 +73,11 @@ def usage_of(content: Mapping[str, Any]) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=completion)
 
 
-def _of_tgi(tail: bytes, headers: Mapping[str, str]) -> Usage:
+def _of_tgi(tail: bytes, headers: Mapping[bytes, bytes]) -> Usage:
     prompt, completion = _last_count("input_length", tail), _last_count("generated_tokens", tail)
-    if prompt is None and (told := headers.get("x-prompt-tokens", "")).isdigit():
+    if prompt is None and (told := headers.get(b"x-prompt-tokens", b"")).isdigit():
         prompt = int(told)
-    if completion is None and (told := headers.get("x-generated-tokens", "")).isdigit():
+    if completion is None and (told := headers.get(b"x-generated-tokens", b"")).isdigit():
         completion = int(told)
     return Usage(prompt_tokens=prompt, completion_tokens=completion)
 

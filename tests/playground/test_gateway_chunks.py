@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from playground.gateway.app import GatewayApplication
+from playground.gateway.http1.client import UpstreamClient
 from playground.gateway.relay import Relay
 from playground.gateway.wire import Message
 from playground.services.command_line_token import make_token
@@ -79,16 +79,15 @@ PROTOCOLS: dict[str, tuple[str, str, str, st.SearchStrategy[bytes]]] = {
 
 
 class Engine:
-    """Stands for aiohttp's session and for its answer: a stream in exactly these chunks."""
+    """Stands for the gateway's client and for its answer: a stream in exactly these chunks."""
 
     status = 200
     content_length = None
+    encoded = False
 
     def __init__(self, chunks: Sequence[bytes], content_type: str) -> None:
         self.content_type = content_type
-        self.headers = {"Content-Type": content_type}
-        self.raw_headers = ((b"Content-Type", content_type.encode()),)
-        self.content = self
+        self.headers = [(b"content-type", content_type.encode())]
         self._chunks = [chunk for chunk in chunks if chunk]
         self.closed = False
 
@@ -113,8 +112,8 @@ def through_gateway(path: str, engine: str, played: Engine, **body: Any) -> byte
     route = {"deployment_id": 1, "config": "tiny", "model": "Tiny", "protocol": "openai-text", "engine": engine}
     route |= {"served_name": "served", "endpoint": "http://engine", "node": "here"}
     application.table.replace(json.dumps({"version": 1, "routes": [route]}))
-    session = cast("aiohttp.ClientSession", played)
-    application._relay = Relay(session, application.table, application.places, cast("Any", SimpleNamespace()))
+    client = cast("UpstreamClient", played)
+    application._relay = Relay(client, application.table, application.places, cast("Any", SimpleNamespace()))
     content = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "Hi"}], **body}
     sent: list[Message] = []
     asked = [{"type": "http.request", "body": json.dumps(content).encode(), "more_body": False}]

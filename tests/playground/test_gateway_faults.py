@@ -100,7 +100,7 @@ async def test_a_broken_stream_ends_in_its_protocols_own_error(
 async def test_before_the_first_byte_each_protocol_has_status_and_shape_of_its_own(
     gateway: RunningGateway, script: Script | None, status: int, words: str
 ) -> None:
-    gateway.application._session._timeout = aiohttp.ClientTimeout(total=None, sock_read=0.1)  # type: ignore[union-attr]
+    gateway.application.client.silence_s = 0.1
     async with ScriptedUpstream(script or scripts.answer) as upstream:
         if script is None:
             await upstream.stop()
@@ -187,7 +187,7 @@ async def test_an_idle_connection_closed_by_the_engine_is_no_failure(gateway: Ru
 
 
 async def test_a_stream_that_falls_silent_is_told_so(gateway: RunningGateway) -> None:
-    gateway.application._session._timeout = aiohttp.ClientTimeout(total=None, sock_read=0.05)  # type: ignore[union-attr]
+    gateway.application.client.silence_s = 0.05
     async with ScriptedUpstream(scripts.stream_until_left) as upstream:
         await gateway.serve(upstream.route())
         async with gateway.chat(stream=True) as response:
@@ -264,15 +264,12 @@ async def test_thousands_of_aborted_requests_leak_nothing(gateway: RunningGatewa
                         request.cancel()
                 aborted += len(requests)
         await until(lambda: gateway.in_flight == {} and gateway.application.budget.used == 0)
-        await until(lambda: not connector._acquired and len(asyncio.all_tasks()) <= tasks)
+        await until(lambda: gateway.application.client.busy == 0 and len(asyncio.all_tasks()) <= tasks)
         gc.collect()
         return len(asyncio.all_tasks()), process.num_fds(), len(gc.get_objects())
 
     async with ScriptedUpstream(play) as upstream:
         await gateway.serve(upstream.route())
-        session = gateway.application._session
-        assert session is not None
-        connector: Any = session.connector
         tasks = len(asyncio.all_tasks())
         before, memory_before = await abort_many(10), process.memory_info().rss
         after, memory_after = await abort_many(40), process.memory_info().rss

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 
-import aiohttp
 import pytest
 
 from tests.fakes import upstream as scripts
@@ -188,7 +187,7 @@ async def test_an_engine_that_cannot_be_reached_is_a_502(gateway: RunningGateway
 
 
 async def test_an_engine_that_stays_silent_is_a_504(gateway: RunningGateway) -> None:
-    gateway.application._session._timeout = aiohttp.ClientTimeout(total=None, sock_read=0.05)  # type: ignore[union-attr]
+    gateway.application.client.silence_s = 0.05
     async with ScriptedUpstream(scripts.think_until_left) as upstream:
         await gateway.serve(upstream.route())
         async with gateway.chat() as response:

@@ -66,7 +66,7 @@ def test_a_stream_of_messages_tells_its_input_first() -> None:
 
 
 def test_tgi_tells_usage_in_headers() -> None:
-    usage = usage_in("tgi", b"{}", headers={"x-prompt-tokens": "3", "x-generated-tokens": "8"})
+    usage = usage_in("tgi", b"{}", headers=[(b"x-prompt-tokens", b"3"), (b"x-generated-tokens", b"8")])
     assert (usage.prompt_tokens, usage.completion_tokens) == (3, 8)
 
 

@@ -20,8 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from deployments.images import WORKFLOW_VARIABLE
 from deployments.images.workflow import Workflow, draws_batches, filled, workflow_fault, workflow_in
 from playground.exceptions import BadRequestError, GatewayError, UpstreamError
+from playground.gateway.http1.client import CONNECT_S
 from playground.gateway.routing import Route
-from playground.gateway.upstream import CONNECT_S, address
+from playground.gateway.upstream import address
 
 from .asking import ImageRequest
 from .drawing import WAITING, Commission, Patience, Progress, words_in

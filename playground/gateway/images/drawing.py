@@ -14,8 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import BusyError, UpstreamError
 from playground.gateway.byte_budget import Hold
+from playground.gateway.http1.client import CONNECT_S
 from playground.gateway.routing import Route
-from playground.gateway.upstream import CONNECT_S, address
+from playground.gateway.upstream import address
 
 from .asking import ImageRequest
 

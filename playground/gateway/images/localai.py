@@ -14,7 +14,9 @@ from typing import Any, Final
 import aiohttp
 from django.utils.translation import gettext_lazy as _
 
-from playground.gateway.upstream import CONNECT_S, address, headers_to_upstream
+from playground.gateway.headers import headers_of_our_own
+from playground.gateway.http1.client import CONNECT_S
+from playground.gateway.upstream import address
 
 from .drawing import Commission, words_in
 
@@ -43,7 +45,7 @@ class LocalAiDrawing:
         async with commission.session.post(
             address(route.endpoint, PATH),
             json=question,
-            headers=headers_to_upstream({}, b"", route, b"", "application/json"),
+            headers=headers_of_our_own(route),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=commission.silence_s),
             allow_redirects=False,
         ) as response:

@@ -19,7 +19,8 @@ import aiohttp
 from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import GatewayError, UpstreamError
-from playground.gateway.upstream import CONNECT_S, address
+from playground.gateway.http1.client import CONNECT_S
+from playground.gateway.upstream import address
 
 from .drawing import WAITING, Commission, Patience, Progress, words_in
 from .turns import Turns

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import (
@@ -20,7 +19,10 @@ from playground.exceptions import (
 from playground.gateway.body import read_body
 from playground.gateway.byte_budget import ByteBudget, Hold
 from playground.gateway.endpoints import BY_PATH
-from playground.gateway.upstream import address, explain_failure, headers_to_client, headers_to_upstream, log_failure
+from playground.gateway.headers import head_to_upstream, headers_to_client
+from playground.gateway.http1.client import UpstreamClient
+from playground.gateway.http1.origin import origin_of
+from playground.gateway.upstream import BROKEN, explain_failure, log_failure
 
 from .answers import encoded
 from .listing import loaded_models, shown, tags, version
@@ -50,16 +52,15 @@ _LISTS: Final[dict[str, Callable[[RoutingTable, Caller], bytes]]] = {
 _CATALOGUE: Final = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete")
 _BLOBS: Final = "/api/blobs/"
 _SHOW_WITHIN_S: Final = 30.0
-_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class OllamaAddresses:
     """Answers what needs no place at a deployment and costs no tokens."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, table: RoutingTable, authenticator: Authenticator, budget: ByteBudget
+        self, client: UpstreamClient, table: RoutingTable, authenticator: Authenticator, budget: ByteBudget
     ) -> None:
-        self._session = session
+        self._client = client
         self._table = table
         self._authenticator = authenticator
         self._budget = budget
@@ -117,16 +118,22 @@ class OllamaAddresses:
         failure: GatewayError | None = None
         for route in routes:
             payload = encoded({"model": route.served_name, "verbose": content.get("verbose") is True})
-            headers = headers_to_upstream(exchange.headers, exchange.request_id, route, payload, "application/json")
+            head = head_to_upstream(
+                route,
+                _SHOW,
+                headers=exchange.headers,
+                request_id=exchange.request_id,
+                content_type="application/json",
+                size=len(payload),
+            )
             try:
-                async with (
-                    asyncio.timeout(_SHOW_WITHIN_S),
-                    self._session.post(
-                        address(route.endpoint, _SHOW), data=payload, headers=headers, allow_redirects=False
-                    ) as response,
-                ):
-                    raw = await response.read()
-            except _BROKEN as error:
+                async with asyncio.timeout(_SHOW_WITHIN_S):
+                    response = await self._client.post(origin_of(route.endpoint), head, payload)
+                    try:
+                        raw = await response.read()
+                    finally:
+                        response.close()
+            except BROKEN as error:
                 log_failure(route, error, exchange.request_id)
                 failure = explain_failure(route, error)
                 continue

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import GatewayError, UpstreamError
 from playground.gateway.body import LIMIT_BYTES, Payload
 from playground.gateway.errors import error_frames, error_object
+from playground.gateway.http1.answer import Answer
+from playground.gateway.http1.errors import BrokenAnswerError
+from playground.gateway.upstream import BROKEN
 from playground.gateway.wire import RawHeaders
 
 from .answers import Objects
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 _EVENTS: Final = "text/event-stream"
 #: Vectors take longer than text: 32 of 1,024 numbers are 250 KB and 40 ms.
 _QUICK_BYTES: Final = 32 * 1024
-_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 #: Notes that the server failed after the first byte, and gives what to say of it.
 Broke = Callable[[Exception], GatewayError]
 
@@ -40,10 +41,10 @@ class Translation:
         self._asked = asked
         self._objects = objects
 
-    async def pass_on(self, job: Job, response: aiohttp.ClientResponse, headers: RawHeaders, *, broke: Broke) -> None:
+    async def pass_on(self, job: Job, response: Answer, headers: RawHeaders, *, broke: Broke) -> None:
         """Answer the client. ``headers`` are those that any answer of this deployment has.
 
-        Raises GatewayError or what aiohttp raises as long as nothing was sent: then it can be asked elsewhere.
+        Raises GatewayError or one of BROKEN as long as nothing was sent: then it can be asked elsewhere.
         """
         # Whoever holds it holds the client's body.
         self.payload = b""
@@ -62,9 +63,9 @@ class Translation:
         length = (b"content-length", str(len(body)).encode())
         await job.exchange.answer(response.status, [*_of_type(headers, b"application/json"), length], body)
 
-    async def _stream(self, job: Job, response: aiohttp.ClientResponse, headers: RawHeaders, broke: Broke) -> None:
+    async def _stream(self, job: Job, response: Answer, headers: RawHeaders, broke: Broke) -> None:
         lines = LineStream(self._objects)
-        readany = response.content.readany
+        readany = response.readany
         # The status line waits for the first line: until then an error has a status of its own.
         part = b""
         while not part and not lines.is_over():
@@ -72,7 +73,7 @@ class Translation:
             part = lines.feed(chunk) if chunk else lines.end()
             if not chunk and not lines.is_over():
                 if not part:
-                    raise aiohttp.ClientPayloadError("the stream ended before its first event")
+                    raise BrokenAnswerError("the stream ended before its first event")
                 break
         if lines.failure is not None and not part:
             job.tally.status = lines.failure.status
@@ -92,8 +93,8 @@ class Translation:
                 chunk = await readany()
                 part = lines.feed(chunk) if chunk else lines.end()
                 if not chunk and not lines.is_over():
-                    raise aiohttp.ClientPayloadError("the stream ended without its last event")
-        except _BROKEN as error:
+                    raise BrokenAnswerError("the stream ended without its last event")
+        except BROKEN as error:
             # Complete but for its counts: the client loses nothing.
             part += lines.end()
             failure = None if lines.is_over() else broke(error)
@@ -113,10 +114,10 @@ async def _begin(job: Job, status: int, headers: RawHeaders) -> None:
     await job.exchange.start(status, headers)
 
 
-async def _read(response: aiohttp.ClientResponse, hold: Hold) -> bytes:
+async def _read(response: Answer, hold: Hold) -> bytes:
     """The whole answer, its memory counted. Raises UpstreamError when it is too large for that."""
     raw = bytearray()
-    while chunk := await response.content.readany():
+    while chunk := await response.readany():
         raw += chunk
         if len(raw) > LIMIT_BYTES or not hold.try_grow(len(chunk)):
             raise UpstreamError(_("The answer is too large to be translated. Ask for less at once."))
