@@ -11,6 +11,8 @@ from pathlib import Path
 from .environment import BASE_DIR, Environment
 
 PYTHON = sys.executable
+#: What speaks HTTP in the gateway role.
+GATEWAY_HTTP = "playground.gateway.serving.connection:GatewayProtocol"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def berth_processes(environment: Environment, *, redis_url: str, node: str) -> l
         _child("agent", (str(BASE_DIR / "manage.py"), "agent"), {**common, "BERTH_ROLE": "agent"}),
         _child(
             "gateway",
-            _uvicorn(environment.host, environment.gateway_port, "--no-proxy-headers"),
+            _uvicorn(environment.host, environment.gateway_port, "--no-proxy-headers", "--http", GATEWAY_HTTP),
             {**common, "BERTH_ROLE": "gateway"},
         ),
     ]

