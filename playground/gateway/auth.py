@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 REMEMBER_S: Final = 10.0
 #: How many callers are remembered at most.
 REMEMBER_MANY: Final = 10_000
+#: Keeps whole Authorization headers apart from sessions, of which only hashes are kept.
+_KEY: Final = b"key:"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +88,9 @@ class Authenticator:
         """
         authorization = headers.get(b"authorization")
         if authorization is not None:
+            known = self._remembered.get(hashlib.sha256(_KEY + authorization).digest())
+            if known is not None and self._clock() < known.until:
+                return known.caller
             return await self._by_token(authorization)
         session_key = cookie(headers, settings.SESSION_COOKIE_NAME)
         if not session_key:
@@ -104,7 +109,7 @@ class Authenticator:
         name = read_token(token)
         if name is not None:
             return Caller(kind="command", name=name)
-        return await self._remember(b"key:" + token.encode(), lambda: _owner_of_key(token))
+        return await self._remember(_KEY + authorization, lambda: _owner_of_key(token))
 
     async def _remember(self, credential: bytes, look_up: Callable[[], tuple[Caller, float]]) -> Caller:
         """The remembered caller, else what ``look_up`` finds in a thread: caller, seconds it stays valid."""

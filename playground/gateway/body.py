@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any, Final, NoReturn, Protocol
 
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +19,7 @@ from playground.exceptions import (
 from .byte_budget import Hold
 from .endpoints import Endpoint
 from .large_json import LargeJsonError, ModelSpans, find_model, opaque_bytes, pieces
+from .model_splice import splice_model
 from .multipart import Field, MultipartError, boundary_of, find_fields
 from .wire import Headers, Receive
 
@@ -40,9 +42,17 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (math.inf, -math.inf):
+        raise ValueError(_("a number is too large"))
+    return number
+
+
 # Made once: json.loads makes one for each call that differs from the defaults.
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_USAGE_MEMBER: Final = b'"stream_options":{"include_usage":true},'
 
 #: A body for an engine: whole, or in parts that share the memory of what the client sent.
 Payload = bytes | list[bytes | memoryview]
@@ -74,12 +84,13 @@ class RequestBody(Protocol):
 
 
 class SmallBody:
-    """A request as the parsed object."""
+    """A request as the parsed object, and as its bytes."""
 
     content_type = _JSON
 
     def __init__(self, content: dict[str, Any], model: str, raw: bytes | bytearray) -> None:
         self._content = content
+        self._raw = raw
         self.model = model
         self.prompt_bytes = len(raw) if len(raw) < _MAY_HOLD_IMAGES_BYTES else len(raw) - opaque_bytes(raw)
         self.streams = content.get("stream") is True
@@ -87,14 +98,19 @@ class SmallBody:
         self.max_tokens = _max_tokens(content)
 
     def payload(self, name: str, *, with_usage: bool) -> Payload:
-        """Serialised anew; numbers and strings keep their values, a repeated key its last one."""
+        """The same bytes but for the model's name, and usage if it has to be asked for.
+
+        Where the bytes do not show plainly which name is the model's, the object is serialised anew: numbers and
+        strings keep their values, a repeated key its last one.
+        """
+        if not with_usage or "stream_options" not in self._content:
+            spliced = splice_model(self._raw, name, _USAGE_MEMBER if with_usage else b"")
+            if spliced is not None:
+                return spliced
         content = {**self._content, "model": name}
         if with_usage:
             content["stream_options"] = _with_usage(content.get("stream_options"))
-        try:
-            return _ENCODER.encode(content).encode()
-        except ValueError:
-            raise _malformed(_("a number is too large")) from None
+        return _ENCODER.encode(content).encode()
 
     def forget(self) -> None:
         """Nothing to speak of."""
@@ -202,7 +218,8 @@ async def read_body(receive: Receive, headers: Headers, hold: Hold) -> bytes | b
     size = int(stated)
     if size > LIMIT_BYTES:
         raise _too_large()
-    await hold.grow_to(size)
+    if not hold.try_grow(size):
+        await hold.grow_to(size)
     message = await receive()
     if not message.get("more_body", False):
         return _chunk_of(message)

@@ -32,11 +32,13 @@ class StopWhenClientLeaves:
         self.left = False
 
     async def __aenter__(self) -> Self:
-        task = asyncio.current_task()
+        # Asked for once: each time costs a system call.
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a coroutine of this block must run in a task")
         self._task = task
-        self._begin = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin_watching)
+        self._begin = self._loop.call_later(WATCH_AFTER_S, self._begin_watching)
         return self
 
     async def __aexit__(
@@ -77,7 +79,7 @@ class StopWhenClientLeaves:
 
     def _look_later(self) -> None:
         stuck_at = self._exchange.parts if self._exchange.sending else -1
-        self._look = asyncio.get_running_loop().call_later(self._stalled_s, self._look_now, stuck_at)
+        self._look = self._loop.call_later(self._stalled_s, self._look_now, stuck_at)
 
     def _look_now(self, stuck_at: int) -> None:
         if self._exchange.sending and self._exchange.parts == stuck_at:

@@ -77,7 +77,19 @@ end
 class Block:
     """What this process holds of one budget. ``left`` below zero is owed: used beyond what was reserved."""
 
-    __slots__ = ("ends_at", "key", "left", "limit", "others", "period_ms", "unit", "window")
+    __slots__ = (
+        "_names",
+        "_reset",
+        "_reset_s",
+        "ends_at",
+        "key",
+        "left",
+        "limit",
+        "others",
+        "period_ms",
+        "unit",
+        "window",
+    )
 
     def __init__(self, key: str, *, limit: int, period_ms: int, unit: str) -> None:
         self.key = key
@@ -88,6 +100,10 @@ class Block:
         self.others = limit
         self.window = -1
         self.ends_at = 0.0
+        told = unit.encode()
+        self._names = (b"x-ratelimit-limit-" + told, b"x-ratelimit-remaining-" + told, b"x-ratelimit-reset-" + told)
+        self._reset_s = -1
+        self._reset = b""
 
     def end_window(self, now: float) -> None:
         """Drop what belongs to a minute or day that is over."""
@@ -98,6 +114,15 @@ class Block:
     def remaining(self) -> int:
         """What the key may still use, as far as this process knows."""
         return max(0, self.left + self.others)
+
+    def headers(self, now: float) -> RateHeaders:
+        """OpenAI's x-ratelimit headers for this budget; made for each answer, so the time is written once a second."""
+        ends_s = max(0.0, self.ends_at - now)
+        whole = math.ceil(ends_s)
+        if whole != self._reset_s or whole <= 1:
+            self._reset_s, self._reset = whole, _go_duration(ends_s)
+        limit, remaining, reset = self._names
+        return (limit, b"%d" % self.limit), (remaining, b"%d" % self.remaining), (reset, self._reset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +173,7 @@ class KeyBudget:
                 self._blocks.append(block)
         self._requests = next((block for block in self._blocks if block.unit == "requests"), None)
         self._tokens = [block for block in self._blocks if block.unit == "tokens"]
+        self._least = min((block.limit for block in self._tokens), default=0)
 
     def estimate(self, prompt_bytes: int, max_tokens: int | None) -> int:
         """Tokens to reserve. An answer without a stated bound reserves no more than fits the smallest limit."""
@@ -156,8 +182,7 @@ class KeyBudget:
         prompt = -(-prompt_bytes // BYTES_PER_TOKEN)
         if max_tokens is not None:
             return prompt + max(0, max_tokens)
-        least = min(block.limit for block in self._tokens)
-        return prompt + max(1, min(UNSTATED_ANSWER_TOKENS, least - prompt))
+        return prompt + max(1, min(UNSTATED_ANSWER_TOKENS, self._least - prompt))
 
     def take(self, tokens: int) -> Reservation | None:
         """Reserve one request and ``tokens`` from what is held; None, and nothing reserved, when that is too little."""
@@ -269,17 +294,15 @@ class KeyBudget:
     def headers(self) -> RateHeaders:
         """OpenAI's x-ratelimit headers; of two limits on tokens, the one with less left."""
         now = self._clock()
-        found: list[tuple[bytes, bytes]] = []
-        tightest = min(self._tokens, key=lambda one: one.remaining, default=None)
-        for block in (self._requests, tightest):
-            if block is not None:
-                unit = block.unit.encode()
-                found += [
-                    (b"x-ratelimit-limit-" + unit, b"%d" % block.limit),
-                    (b"x-ratelimit-remaining-" + unit, b"%d" % block.remaining),
-                    (b"x-ratelimit-reset-" + unit, _go_duration(max(0.0, block.ends_at - now))),
-                ]
-        return tuple(found)
+        requests, tokens = self._requests, self._tokens
+        told = () if requests is None else requests.headers(now)
+        if not tokens:
+            return told
+        tightest = tokens[0]
+        for block in tokens[1:]:
+            if block.remaining < tightest.remaining:
+                tightest = block
+        return (*told, *tightest.headers(now))
 
     def _with_retry(self, blocks: list[Block]) -> RateHeaders:
         return ((b"retry-after", b"%d" % self._wait_s(blocks)), *self.headers())

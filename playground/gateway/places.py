@@ -59,8 +59,12 @@ class Places:
         ``find`` names the deployments in the order to try them, and is called again while it waits. Raises
         what it raises, or BusyError when too many wait already or it took too long.
         """
-        route = self._free(find())
+        route = self.try_take(find)
         return route if route is not None else await self._wait(find)
+
+    def try_take(self, find: Find) -> Route | None:
+        """As :meth:`take`, if that needs no waiting."""
+        return self._free(find())
 
     def leave(self, route: Route) -> None:
         """Give a place back; whoever waits longest and may have it gets it at once."""

@@ -81,9 +81,7 @@ class Relay:
 
         answered = False
         while not answered:
-            asked_at = time.perf_counter()
-            route = await self._take(find, attempts)
-            tally.queue_s += time.perf_counter() - asked_at
+            route = await self._take(find, attempts, tally)
             tally.route = route
             attempts.begin(route)
             try:
@@ -96,9 +94,16 @@ class Relay:
             finally:
                 self._places.leave(route)
 
-    async def _take(self, find: Find, attempts: Attempts) -> Route:
+    async def _take(self, find: Find, attempts: Attempts, tally: Tally) -> Route:
         try:
-            return await self._places.take(find)
+            route = self._places.try_take(find)
+            if route is None:
+                asked_at = time.perf_counter()
+                try:
+                    route = await self._places.take(find)
+                finally:
+                    tally.queue_s += time.perf_counter() - asked_at
+            return route
         except GatewayError:
             # A failure of a server says more than that there is no other.
             if attempts.failure is not None:

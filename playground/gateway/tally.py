@@ -52,20 +52,22 @@ class Tally:
         """The request as metering keeps it. One that nobody answered counts for the model that it meant."""
         route = self.route
         asked = self.model[:_LONGEST_NAME]
+        usage = self.usage
+        # By position, in the order of its fields: names would cost as much again.
         return RequestRecord(
-            at=self.at,
-            request_id=self.request_id.decode(),
-            key_id=self.caller.key_id,
-            caller=self.caller.name,
-            model=table.model_of(asked) if route is None else route.model,
-            config=asked if route is None else route.config,
-            deployment_id=None if route is None else route.deployment_id,
-            endpoint=self.endpoint.kind,
-            status=self.status,
-            prompt_tokens=self.usage.prompt_tokens,
-            completion_tokens=self.usage.completion_tokens,
-            queue_s=self.queue_s,
-            first_token_s=self.first_token_s,
-            duration_s=time.perf_counter() - self.began,
-            streamed=self.streamed,
+            self.at,
+            self.request_id.decode(),
+            self.caller.key_id,
+            self.caller.name,
+            table.model_of(asked) if route is None else route.model,
+            asked if route is None else route.config,
+            None if route is None else route.deployment_id,
+            self.endpoint.kind,
+            self.status,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            self.queue_s,
+            self.first_token_s,
+            time.perf_counter() - self.began,
+            self.streamed,
         )
