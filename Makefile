@@ -134,7 +134,7 @@ format: setup-dev ## Format and fix what can be fixed
 # ---- testing ---------------------------------------------------------------------------------------------------
 
 PYTEST := $(BIN)/python -m pytest
-.PHONY: test test-fast chaos bench
+.PHONY: test test-fast chaos bench bench-gateway
 
 test: check ## Every test that this machine can run, and what it left out
 	@$(PYTEST) -n 2 --dist loadgroup $(ARGS)
@@ -149,6 +149,16 @@ chaos: setup-dev ## Only the tests that kill processes (BERTH_CHAOS_ROUNDS, BERT
 
 bench: setup-dev ## Measure, as a table
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+.build/rival/stamp: requirements/rival.lock .venv/pyvenv.cfg
+	@echo "Installing LiteLLM, into an environment of its own"
+	@rm -rf .build/rival
+	@$(BIN)/python -m venv --without-pip .build/rival
+	@.build/rival/bin/python scripts/install_locked.py requirements/rival.lock
+	@touch $@
+
+bench-gateway: setup-dev .build/rival/stamp ## Measure the gateway beside its upstream and LiteLLM (wrk, where installed)
+	@$(BIN)/python -m tests.bench.gateway_compare $(ARGS)
 
 # ---- upkeep ----------------------------------------------------------------------------------------------------
 
@@ -167,6 +177,7 @@ lock: setup-dev ## Pin the newest fitting versions (UPGRADE=1) or follow pyproje
 	$(COMPILE) pyproject.toml --group dev --constraint requirements/runtime.lock --output-file requirements/dev.lock
 	$(COMPILE) --group installer --constraint requirements/dev.lock --output-file requirements/uv.lock
 	$(COMPILE) --group node --output-file requirements/node.lock
+	$(COMPILE) --group rival --output-file requirements/rival.lock
 	$(NPM) $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts
 	! grep --quiet '"resolved"' package-lock.json
 

@@ -50,18 +50,24 @@ print(create_key("bench", actor=Actor.command_line(), rules=most).secret)
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Both ways to the same upstream, and the gateway's process."""
+    """Both ways to the same upstream, the gateway's process, and what others need to join them.
+
+    ``start_s`` is from the gateway's launch to its first answer. ``environment`` is that of Berth's processes.
+    """
 
     direct: Target
     gateway: Target
     pid: int
+    start_s: float
+    folder: Path
+    environment: dict[str, str]
+    gateway_core: int
 
 
 def gateway_rows(*, rounds: int = ROUNDS) -> list[Row]:
     """Every figure with its target, as rows of the bench's table."""
-    cores = sorted(os.sched_getaffinity(0))
-    with _bench(gateway_core=cores[0], load_core=cores[-1]) as bench:
-        return [*_speed(bench, rounds), *_leaving(bench), ("gateway: memory", f"{memory_mb(bench.pid):.0f} MB", "")]
+    with running() as bench:
+        return [*_speed(bench, rounds), *leaving_rows(bench), ("gateway: memory", f"{memory_mb(bench.pid):.0f} MB", "")]
 
 
 def _speed(bench: Bench, rounds: int) -> list[Row]:
@@ -74,7 +80,7 @@ def _speed(bench: Bench, rounds: int) -> list[Row]:
     rates: list[list[float]] = [[], []]
     chunks: list[list[float]] = [[], []]
     for _round in range(rounds):
-        p50, p95 = zip(*(_quantiles(latencies_ms(target, requests=400)) for target in both), strict=True)
+        p50, p95 = zip(*(quantiles(latencies_ms(target, requests=400)) for target in both), strict=True)
         added.append((p50[1] - p50[0], p95[1] - p95[0]))
         firsts = [statistics.median(first_chunks_ms(target, streams=60)) for target in both]
         first.append(firsts[1] - firsts[0])
@@ -95,7 +101,8 @@ def _speed(bench: Bench, rounds: int) -> list[Row]:
     ]
 
 
-def _leaving(bench: Bench) -> list[Row]:
+def leaving_rows(bench: Bench) -> list[Row]:
+    """How soon the upstream is rid of a client that left."""
     rows = []
     for name, stream in (("whole answer", False), ("stream", True)):
         took_s = freed_after_s(bench.gateway, bench.direct, stream=stream, times=10)
@@ -103,43 +110,54 @@ def _leaving(bench: Bench) -> list[Row]:
     return rows
 
 
-def _quantiles(times: list[float]) -> tuple[float, float]:
+def quantiles(times: list[float]) -> tuple[float, float]:
+    """The median and the 95th percentile."""
     ordered = sorted(times)
     return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
 
 
 @contextmanager
-def _bench(*, gateway_core: int, load_core: int) -> Iterator[Bench]:
+def running() -> Iterator[Bench]:
+    """The upstream, an installation's Redis and database, and a gateway on a core of its own.
+
+    What is started within it shares the core of the load.
+    """
     before = os.sched_getaffinity(0)
+    gateway_core, load_core = min(before), max(before)
     processes: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory(prefix="bg-", dir="/tmp") as name:
         folder = Path(name)
-        # What is started from here on shares the core of the load, but for the gateway.
         os.sched_setaffinity(0, {load_core})
         server = ValkeyServer(
             port=0, unix_socket_path=folder / "redis", data_dir=folder / "valkey", config={"save": ""}
         )
         server.start()
         try:
-            ports = [_free_port(), _free_port()]
+            ports = [free_port(), free_port()]
             environment = _environment(folder)
             key = _install(environment)
             upstream = [sys.executable, "-m", "tests.bench.gateway_upstream", str(ports[0])]
             processes.append(subprocess.Popen(upstream, cwd=ROOT))
             argv = ["-m", "uvicorn", "dashboard.asgi:application", "--port", str(ports[1]), "--no-access-log"]
             argv += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning", "--http", GATEWAY_HTTP]
+            direct = Target(url=f"http://127.0.0.1:{ports[0]}", model="served")
+            until_answering(direct)
+            _publish(folder, direct.url)
+            began = time.monotonic()
             gateway = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment)
             processes.append(gateway)
             os.sched_setaffinity(gateway.pid, {gateway_core})
-            bench = Bench(
-                direct=Target(url=f"http://127.0.0.1:{ports[0]}", model="served"),
-                gateway=Target(url=f"http://127.0.0.1:{ports[1]}", model="tiny", key=key),
+            target = Target(url=f"http://127.0.0.1:{ports[1]}", model="tiny", key=key)
+            until_answering(target)
+            yield Bench(
+                direct=direct,
+                gateway=target,
                 pid=gateway.pid,
+                start_s=time.monotonic() - began,
+                folder=folder,
+                environment=environment,
+                gateway_core=gateway_core,
             )
-            _publish(folder, bench.direct.url)
-            for target in (bench.direct, bench.gateway):
-                _until_answering(target)
-            yield bench
         finally:
             for process in processes:
                 process.terminate()
@@ -178,8 +196,9 @@ def _publish(folder: Path, endpoint: str) -> None:
         client.publish("berth:routes:changed", "1")
 
 
-def _until_answering(target: Target) -> None:
-    ends_at = time.monotonic() + 30
+def until_answering(target: Target, *, within_s: float = 30.0) -> None:
+    """Ask until it answers."""
+    ends_at = time.monotonic() + within_s
     while True:
         try:
             latencies_ms(target, requests=1)
@@ -187,10 +206,11 @@ def _until_answering(target: Target) -> None:
         except (OSError, RuntimeError):
             if time.monotonic() > ends_at:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

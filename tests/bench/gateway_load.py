@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 CLIENTS = 32
-_MESSAGES = [{"role": "user", "content": "Tell me about the sea, in about a hundred words, please."}]
+_SAID = "Tell me about the sea, in about a hundred words, please."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,10 @@ class Target:
     model: str
     key: str = ""
 
-    def request(self, **options: object) -> bytes:
+    def request(self, *, said: str = _SAID, **options: object) -> bytes:
         """One request as it goes over the wire."""
-        body = json.dumps({"model": self.model, "messages": _MESSAGES, **options}, separators=(",", ":")).encode()
+        messages = [{"role": "user", "content": said}]
+        body = json.dumps({"model": self.model, "messages": messages, **options}, separators=(",", ":")).encode()
         head = "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
         if self.key:
             head += f"authorization: Bearer {self.key}\r\n"
@@ -80,7 +81,7 @@ def first_chunks_ms(target: Target, *, streams: int) -> list[float]:
     return times
 
 
-def requests_per_s(target: Target, *, seconds: float) -> float:
+def requests_per_s(target: Target, *, seconds: int) -> float:
     """Whole answers for 32 clients, by wrk where it is installed."""
     if shutil.which("wrk") is None:
         return uvloop.run(_many(target, target.request(), b"", seconds))
@@ -90,7 +91,7 @@ def requests_per_s(target: Target, *, seconds: float) -> float:
         script.write('wrk.headers["content-type"] = "application/json"\n')
         script.write(f'wrk.headers["authorization"] = "Bearer {target.key}"\n')
         script.flush()
-        argv = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds:g}s", "-s", script.name]
+        argv = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "--timeout", "30s", "-s", script.name]
         run = subprocess.run(
             [*argv, f"{target.url}/v1/chat/completions"], capture_output=True, text=True, check=True, timeout=60
         )

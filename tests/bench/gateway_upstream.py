@@ -1,7 +1,8 @@
 """A model's server that costs next to nothing: what is measured through it is the gateway.
 
 ``python -m tests.bench.gateway_upstream PORT``. The body decides: ``"stream":true`` brings :data:`CHUNKS` frames, each
-written by itself, ``"hang":true`` no answer at all, or after the first frame of a stream none further. GET tells the
+written by itself, as fast as they go or, where a message says :data:`PACED`, one each :data:`PACE_S`; ``"hang":true``
+no answer at all, or after the first frame of a stream none further. GET tells the
 moments (of the monotonic clock, which processes of one host share) when clients of those went away.
 """
 
@@ -11,10 +12,13 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 
 import uvloop
 
 CHUNKS = 100
+PACED = "[paced]"
+PACE_S = 0.04
 ANSWER = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -81,17 +85,23 @@ class Server(asyncio.Protocol):
                 self._transport.write(_STREAM + _WORD)
         elif stream:
             self._transport.write(_STREAM)
-            self._send(CHUNKS, counts=b'"include_usage":true' in body)
+            pace_s = PACE_S if PACED.encode() in body else 0.0
+            self._send(CHUNKS, counts=b'"include_usage":true' in body, pace_s=pace_s)
         else:
             self._transport.write(_WHOLE)
 
-    def _send(self, left: int, *, counts: bool) -> None:
+    def _send(self, left: int, *, counts: bool, pace_s: float) -> None:
         if self._transport.is_closing():
             return
         if left:
             self._transport.write(_WORD)
             # Each by itself, as tokens come.
-            asyncio.get_running_loop().call_soon(lambda: self._send(left - 1, counts=counts))
+            go_on = partial(self._send, left - 1, counts=counts, pace_s=pace_s)
+            loop = asyncio.get_running_loop()
+            if pace_s:
+                loop.call_later(pace_s, go_on)
+            else:
+                loop.call_soon(go_on)
         else:
             self._transport.write((_USAGE if counts else b"") + _DONE + b"0\r\n\r\n")
 

@@ -200,7 +200,7 @@ def recorded() -> list[Callable[[], Any]]:
     return [moment(tuple(gpu(one) for one in line["gpus"])) for line in lines]
 
 
-def _sessions(count: int) -> list[str]:
+def sessions_of(count: int) -> list[str]:
     """Cookies of so many sessions that may view: the right to a socket is asked for again and again."""
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -248,18 +248,19 @@ def _web(*, sessions: int) -> Iterator[tuple[str, list[str], psutil.Process]]:
         from dashboard.children import berth_processes
         from dashboard.environment import read_environment
 
-        cookies = _sessions(sessions)
+        cookies = sessions_of(sessions)
         specs = berth_processes(read_environment(), redis_url=os.environ["REDIS_URL"], node="bench")
         spec = next(spec for spec in specs if spec.name == "web")
         web = subprocess.Popen(spec.argv, env=dict(spec.environment), cwd=ROOT)
         ending.callback(web.wait)
         ending.callback(web.terminate)
         url = f"http://127.0.0.1:{port}"
-        _until_up(url)
+        until_up(url)
         yield url, cookies, psutil.Process(web.pid)
 
 
-def _until_up(url: str) -> None:
+def until_up(url: str) -> None:
+    """Wait for a web process."""
     ends_at = time.monotonic() + 60
     while True:
         try:
