@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()
+django.setup()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
-from channels.routing import URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402
-from servestatic import ServeStaticASGI  # noqa: E402
 
-from deployments.gpu_hub import gpu_hub  # noqa: E402
-from deployments.live_hub import hub  # noqa: E402
-from deployments.websocket_urls import websocket_urlpatterns  # noqa: E402
 from playground.gateway.app import PREFIXES, GatewayApplication  # noqa: E402
 
 if TYPE_CHECKING:
@@ -33,11 +27,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def _with_static(application: Any) -> Any:
+def _pages() -> Any:
+    """Django behind its static files."""
+    from django.core.asgi import get_asgi_application
+
+    application = get_asgi_application()
     if settings.DEBUG:
         from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
         return ASGIStaticFilesHandler(application)
+    from servestatic import ServeStaticASGI
+
     hashed = r"^.+\.[0-9a-f]{12}\..+$"
     return ServeStaticASGI(
         application,
@@ -49,25 +49,45 @@ def _with_static(application: Any) -> Any:
     )
 
 
+def _sockets() -> Any:
+    from channels.auth import AuthMiddlewareStack
+    from channels.routing import URLRouter
+
+    from deployments.websocket_urls import websocket_urlpatterns
+
+    # Channels' types are of two generations of ASGI at once.
+    return AuthMiddlewareStack(URLRouter(cast("list[Any]", websocket_urlpatterns)))
+
+
+def _hubs() -> tuple[Any, ...]:
+    from deployments.gpu_hub import gpu_hub
+    from deployments.live_hub import hub
+
+    return hub, gpu_hub
+
+
 class BerthApplication:
     """Dispatches by scope type and path; owns the start and end of the process's clients."""
 
     def __init__(self) -> None:
         self.gateway = GatewayApplication()
         self.is_gateway = settings.BERTH_ROLE == "gateway"
-        self.pages = _with_static(django_application)
-        # Channels' types are of two generations of ASGI at once.
-        self.sockets: Any = AuthMiddlewareStack(URLRouter(cast("list[Any]", websocket_urlpatterns)))
+        # What only pages need is not even imported where there are none.
+        self.pages = None if self.is_gateway else _pages()
+        self.sockets = None if self.is_gateway else _sockets()
+        self.hubs = () if self.is_gateway else _hubs()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await (_close(send) if self.is_gateway else self.sockets(scope, receive, send))
+            await (_close(send) if self.sockets is None else self.sockets(scope, receive, send))
         elif self._is_for_gateway(scope["path"]):
             await self.gateway(scope, receive, send)
-        else:
+        elif self.pages is not None:
             await self.pages(scope, receive, send)
+        else:
+            await _healthy(send)
 
     def _is_for_gateway(self, path: str) -> bool:
         if self.is_gateway:
@@ -80,14 +100,13 @@ class BerthApplication:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.gateway.startup()
-                if not self.is_gateway:
+                for hub in self.hubs:
                     await hub.start()
-                    await gpu_hub.start()
                 _collect_seldom()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                await gpu_hub.stop()
-                await hub.stop()
+                for hub in reversed(self.hubs):
+                    await hub.stop()
                 await self.gateway.shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -103,6 +122,13 @@ def _collect_seldom() -> None:
 async def _close(send: Send) -> None:
     """Refuse a websocket before its handshake: this process has no pages and no hub."""
     await send({"type": "websocket.close"})
+
+
+async def _healthy(send: Send) -> None:
+    """As dashboard.health says it, without the pages' addresses, which are a third of the process."""
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"3"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok\n"})
 
 
 application = BerthApplication()

@@ -11,8 +11,14 @@ from pathlib import Path
 from .environment import BASE_DIR, Environment
 
 PYTHON = sys.executable
-#: What speaks HTTP in the gateway role.
-GATEWAY_HTTP = "playground.gateway.serving.connection:GatewayProtocol"
+#: How the gateway role is served: by its own protocol, without websockets and whatever they would load.
+GATEWAY_OPTIONS = (
+    "--no-proxy-headers",
+    "--http",
+    "playground.gateway.serving.connection:GatewayProtocol",
+    "--ws",
+    "none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,7 @@ def berth_processes(environment: Environment, *, redis_url: str, node: str) -> l
         _child("agent", (str(BASE_DIR / "manage.py"), "agent"), {**common, "BERTH_ROLE": "agent"}),
         _child(
             "gateway",
-            _uvicorn(environment.host, environment.gateway_port, "--no-proxy-headers", "--http", GATEWAY_HTTP),
+            _uvicorn(environment.host, environment.gateway_port, *GATEWAY_OPTIONS),
             {**common, "BERTH_ROLE": "gateway"},
         ),
     ]

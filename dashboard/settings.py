@@ -61,7 +61,8 @@ INSTALLED_APPS = [
     "dashboard",
     "deployments",
     "playground",
-    "django.contrib.admin",
+    # Where there are no pages, the admin's modules, and the engines that they check configs with, stay out.
+    "django.contrib.admin.apps.SimpleAdminConfig" if ENVIRONMENT.role == "gateway" else "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -219,6 +220,9 @@ CELERY_BEAT_SCHEDULE = {
 
 # A 64 MB body passes the gateway, which Django never sees; forms stay small.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+
+#: Imported by whoever sends a message; workers are started with it.
+BERTH_CELERY_APP = "dashboard.celery"
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 
-from kombu.exceptions import KombuError
+from django.conf import settings
 
 from .redis import RedisError
 
@@ -41,7 +42,10 @@ def hint_warm(fetch_id: int, *, node: str) -> None:
 
 
 def _send(task: str, *arguments: int, queue: str, expires_s: int = EXPIRES_S) -> None:
+    # Only now: a gateway seldom sends one, and Celery would be a quarter of its start.
+    import_module(settings.BERTH_CELERY_APP)
     from celery import current_app
+    from kombu.exceptions import KombuError
 
     try:
         current_app.send_task(task, args=arguments, queue=queue, expires=expires_s, retry=False)

@@ -15,7 +15,6 @@ from deployments.models.catalogue import Protocol
 from deployments.selectors import ReadyEndpoint, configs_serving, live_deployments, ready_endpoints
 
 from .exceptions import ProtocolMismatchError, TargetNotRunningError
-from .key_rules import KeyScopes
 from .models import GatewayKey
 
 
@@ -116,15 +115,6 @@ def find_key_row(key_id: int) -> GatewayKey:
     if key is None:
         raise NotFoundError(_("There is no such key. Reload the page to see those that exist."))
     return key
-
-
-def key_scopes(key: GatewayKey) -> KeyScopes:
-    """What ``key`` may ask. Who may ask a model may ask each of its configs by name; not the other way round."""
-    models = frozenset(name.casefold() for name in key.allowed_models)
-    if models:
-        configs = Config.objects.filter(model__name__in=key.allowed_models).values_list("name", flat=True)
-        models |= {name.casefold() for name in configs}
-    return KeyScopes(models=models, endpoints=frozenset(key.allowed_endpoints))
 
 
 @dataclass(frozen=True, kw_only=True)

