@@ -19,6 +19,8 @@ GATEWAY_OPTIONS = (
     "--ws",
     "none",
 )
+#: Of glibc: two heaps instead of one for each of its threads, which do little but ask the database.
+GATEWAY_ENVIRONMENT = {"BERTH_ROLE": "gateway", "MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ def berth_processes(environment: Environment, *, redis_url: str, node: str) -> l
         _child(
             "gateway",
             _uvicorn(environment.host, environment.gateway_port, *GATEWAY_OPTIONS),
-            {**common, "BERTH_ROLE": "gateway"},
+            {**common, **GATEWAY_ENVIRONMENT},
         ),
     ]
 

