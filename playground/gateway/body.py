@@ -42,10 +42,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+class _InfiniteError(ValueError):
+    """A number that no JSON could be written with again."""
+
+
 def _finite(text: str) -> float:
     number = float(text)
-    if number in (math.inf, -math.inf):
-        raise ValueError(_("a number is too large"))
+    if math.isinf(number):
+        raise _InfiniteError
     return number
 
 
@@ -311,6 +315,8 @@ def _parse(raw: bytes | bytearray) -> dict[str, Any]:
         content = _DECODER.decode(raw.decode())
     except RecursionError:
         raise _malformed(_("it is nested too deeply")) from None
+    except _InfiniteError:
+        raise _malformed(_("a number is too large")) from None
     except ValueError as error:
         raise _malformed(str(error)) from None
     if not isinstance(content, dict):
