@@ -64,14 +64,18 @@ def a_key(transactional_db: None, redis_server: redis.Redis) -> NewKey:
 
 
 @pytest.fixture
-async def gateway(a_key: NewKey, redis_server: redis.Redis) -> AsyncIterator[RunningGateway]:
-    """A gateway without routes, and a client with a valid key."""
+async def gateway(
+    a_key: NewKey, redis_server: redis.Redis, request: pytest.FixtureRequest
+) -> AsyncIterator[RunningGateway]:
+    """A gateway without routes, and a client with a valid key. Its parameter may be "httptools", as in the web role."""
     from playground.gateway.app import GatewayApplication
+    from playground.gateway.serving.connection import GatewayProtocol
     from tests.fakes.gateway import RunningGateway, serve_gateway
 
     application = GatewayApplication()
     headers = {"Authorization": f"Bearer {a_key.secret}"}
     client = redis.Redis.from_url(settings.REDIS_URL)
-    async with serve_gateway(application) as url, aiohttp.ClientSession(url, headers=headers) as session:
+    http = getattr(request, "param", GatewayProtocol)
+    async with serve_gateway(application, http=http) as url, aiohttp.ClientSession(url, headers=headers) as session:
         yield RunningGateway(application=application, url=url, client=session, redis=client)
     client.close()

@@ -27,6 +27,24 @@ async def test_a_stream_arrives_byte_for_byte(gateway: RunningGateway) -> None:
     assert response.headers["X-Berth-Deployment"] == "7"
 
 
+@pytest.mark.parametrize("gateway", ["httptools"], indirect=True)
+async def test_the_web_role_relays_as_the_gateway_role_does(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route())
+        for _each in range(2):
+            async with gateway.chat(stream=True) as response:
+                assert await response.read() == b"".join(STREAM)
+            async with gateway.chat() as response:
+                assert await response.read() == json.dumps(WHOLE).encode()
+        upstream.script = scripts.think_until_left
+        request = asyncio.create_task(gateway.chat().__aenter__())
+        await until(lambda: len(upstream.seen) == 5)
+        request.cancel()
+        async with asyncio.timeout(1):
+            await upstream.freed.wait()
+        await until(lambda: gateway.in_flight == {})
+
+
 async def test_a_stream_is_not_held_back(gateway: RunningGateway) -> None:
     async with ScriptedUpstream(scripts.stream_until_left) as upstream:
         await gateway.serve(upstream.route())
