@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from django.db.models import Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from .engines import engine_named
 from .exceptions import NotFoundError
 from .images import DEFAULTS_VARIABLE, WORKFLOW_VARIABLE
 from .lifecycle.phases import ENDED, Phase
@@ -92,6 +91,9 @@ def catalogue_rows() -> list[CatalogueRow]:
 
 def ready_endpoints() -> list[ReadyEndpoint]:
     """Every deployment that answers requests, ordered by config and deployment; a paused one would never answer."""
+    # Only here: a gateway reads states through this module and needs no engine, nor their HTTP client.
+    from .engines import engine_named
+
     ready = Deployment.objects.filter(phase=Phase.READY).exclude(reason=PAUSED)
     ready = ready.select_related("node").order_by("config__name", "pk")
     # Of a run and its replacement one is in the table: they change places in one version of it.
