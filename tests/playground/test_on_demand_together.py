@@ -60,7 +60,7 @@ async def test_two_gateways_share_one_start_and_its_idle_stop(host: Host, gatewa
 
         # Both tell what they sent; after five minutes of silence it is stopped.
         await sync_to_async(stop_idle)()
-        await until(lambda: _served(gateway) == 6)
+        await until(lambda: _served(gateway) == 6 and not _under_way(gateway))
         await sync_to_async(stop_idle)()
         _five_minutes_later(gateway)
         await sync_to_async(stop_idle)()
@@ -87,6 +87,10 @@ def _states(gateway: RunningGateway) -> list[dict[str, Any]]:
 
 def _served(gateway: RunningGateway) -> int:
     return sum(sum(state["served"].values()) for state in _states(gateway))
+
+
+def _under_way(gateway: RunningGateway) -> int:
+    return sum(sum(state["in_flight"].values()) for state in _states(gateway))
 
 
 def _five_minutes_later(gateway: RunningGateway) -> None:
