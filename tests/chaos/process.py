@@ -1,5 +1,6 @@
 """Runs one Berth process with planned kills: ``python -m tests.chaos.process worker|agent|web ARGUMENTS…``.
 
+The role ``nursery`` forks such processes, see :mod:`tests.chaos.nursery`.
 The role ``control`` takes no kills: it runs the commands of ``manage.py`` that it reads as JSON lists, one a
 line, and answers each with a JSON object, which spares a test the start of a Python for each of them. It knows two
 more: ``snapshot``, see :mod:`tests.chaos.snapshot`, and ``restart CONFIG``.
@@ -13,6 +14,8 @@ import os
 import sys
 from typing import Any
 
+from tests.chaos.nursery import serve
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -22,8 +25,17 @@ def main() -> None:
     role, *arguments = sys.argv[1:]
     if role == "control":
         control()
-        return
+    elif role == "nursery":
+        serve(arguments, run)
+    else:
+        run(sys.argv[1:])
+
+
+def run(role_and_arguments: list[str]) -> None:
+    """Be a worker, an agent or a web that may kill itself."""
     from tests.chaos import killing
+
+    role, *arguments = role_and_arguments
 
     if gpus := int(os.environ.get("BERTH_CHAOS_GPUS", "0")):
         from tests.chaos.gpus import stand_in

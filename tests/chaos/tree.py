@@ -15,12 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from dashboard.children import embedded_redis
+from tests.chaos.nursery import Forked, Nursery
 
 LOGS_WITHIN_S = 5.0
 ROOT = Path(__file__).parent.parent.parent
@@ -55,23 +57,19 @@ def free_port() -> int:
 class Member:
     """A process that is started again at once whenever it dies, at most ``most_starts`` times."""
 
-    argv: list[str]
-    environment: dict[str, str]
+    begin: Callable[[Path], subprocess.Popen[bytes] | Forked]
     log: Path
     most_starts: int = 40
     starts: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
 
     def tend(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
         self.end_group()
-        assert self.starts < self.most_starts, f"{self.argv} dies again and again:\n{self.log.read_text()[-3000:]}"
+        assert self.starts < self.most_starts, f"{self.log.stem} dies again and again:\n{self.log.read_text()[-3000:]}"
         self.starts += 1
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                self.argv, env=self.environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
-            )
+        self.process = self.begin(self.log)
 
     def end_group(self) -> None:
         """Kill what a dead process left behind, the worker's beat for one, as the supervisor does."""
@@ -99,6 +97,7 @@ class Tree:
     members: dict[str, Member] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     control: subprocess.Popen[str] | None = None
+    nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
         self.data = self.folder / "data"
@@ -134,17 +133,18 @@ class Tree:
 
     def start(self) -> None:
         redis = embedded_redis(self.socket, self.data / "redis")
-        self._add("redis", list(redis.argv))
+        self._add("redis", lambda log: self._popen(list(redis.argv), log))
+        roles = ["worker", "agent", *(["web"] if self.with_web else [])]
+        self.nursery = Nursery(self.environment, ROOT, roles=roles, log=self.folder / "nursery.log")
         self.wait(self.socket.exists, "Redis is up", 10)
         self.manage("install")
-        chaos = [sys.executable, "-m", "tests.chaos.process"]
         for number in range(self.workers):
             arguments = ["worker", "-P", "threads", "-c", "8", "-n", f"w{number}@chaos", "--without-gossip"]
             arguments += ["-Q", "control,node.chaos,work.chaos", "--without-mingle", "--loglevel", "WARNING"]
-            self._add(f"worker{number}", [*chaos, *arguments, *(["-B"] if number == 0 else [])])
-        self._add("agent", [*chaos, "agent"])
+            self._add(f"worker{number}", partial(self.nursery.fork, [*arguments, *(["-B"] if number == 0 else [])]))
+        self._add("agent", partial(self.nursery.fork, ["agent"]))
         if self.with_web:
-            self._add("web", [*chaos, "web", str(self.port)])
+            self._add("web", partial(self.nursery.fork, ["web", str(self.port)]))
         self.wait(self._reports, "worker and agent report", 60)
 
     def _reports(self) -> bool:
@@ -153,9 +153,15 @@ class Tree:
         with Redis(unix_socket_path=str(self.socket)) as redis:
             return bool(redis.exists("berth:sweep") and redis.exists("berth:agent:chaos"))
 
-    def _add(self, name: str, argv: list[str]) -> None:
-        self.members[name] = Member(argv=argv, environment=self.environment, log=self.folder / f"{name}.log")
+    def _add(self, name: str, begin: Callable[[Path], subprocess.Popen[bytes] | Forked]) -> None:
+        self.members[name] = Member(begin=begin, log=self.folder / f"{name}.log")
         self.members[name].tend()
+
+    def _popen(self, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                argv, env=self.environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
+            )
 
     def manage(self, *arguments: str, check: bool = True) -> str:
         """Run a command of ``manage.py``; returns its standard output."""
@@ -233,6 +239,8 @@ class Tree:
             self.control.communicate(timeout=10)
         for name in sorted(self.members, key=lambda name: name == "redis"):
             self.members[name].kill()
+        if self.nursery is not None:
+            self.nursery.close()
         for config in self.configs:
             for pid in self.processes(config):
                 with contextlib.suppress(ProcessLookupError):
