@@ -54,7 +54,13 @@ export class Options {
 
   toggleFull() {
     const full = this.root.classList.toggle("is-full");
+    // A rule with ":has(.is-full)" would have the whole page styled anew at each line.
+    document.documentElement.classList.toggle("has-full-log", full);
     this.full.setAttribute("aria-pressed", String(full));
     this.change("full");
+  }
+
+  stop() {
+    document.documentElement.classList.remove("has-full-log");
   }
 }

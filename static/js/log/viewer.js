@@ -121,7 +121,7 @@ class LogViewer {
     this.isStopped = true;
     this.unlisten();
     this.resized.disconnect();
-    for (const part of [this.attempts, this.face, this.edges, this.search, this.follower]) part.stop();
+    for (const part of [this.options, this.attempts, this.face, this.edges, this.search, this.follower]) part.stop();
     this.tail?.close();
   }
 }
