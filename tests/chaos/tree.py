@@ -22,10 +22,10 @@ from typing import Any
 import psutil
 
 from dashboard.children import embedded_redis
+from tests.chaos.control import ROOT, Control
 from tests.chaos.nursery import Forked, Nursery
 
 LOGS_WITHIN_S = 5.0
-ROOT = Path(__file__).parent.parent.parent
 CATALOGUE = """\
 models:
   - name: Tiny
@@ -96,7 +96,7 @@ class Tree:
     with_web: bool = False
     members: dict[str, Member] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    control: subprocess.Popen[str] | None = None
+    control: Control | None = None
     nursery: Nursery | None = None
 
     def __post_init__(self) -> None:
@@ -172,20 +172,8 @@ class Tree:
     def answer(self, *arguments: str) -> dict[str, Any]:
         """Run a command of ``manage.py``: its exit status and outputs."""
         if self.control is None:
-            self.control = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.process", "control"],
-                env=self.environment,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        assert self.control.stdin is not None
-        assert self.control.stdout is not None
-        self.control.stdin.write(json.dumps(arguments) + "\n")
-        self.control.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.control.stdout.readline())
-        return answer
+            self.control = Control(self.environment)
+        return self.control.answer(arguments)
 
     def status(self) -> dict[str, dict[str, Any]]:
         return {row["config"]: row for row in json.loads(self.manage("status", "--json"))}
@@ -235,8 +223,7 @@ class Tree:
 
     def close(self) -> None:
         if self.control is not None:
-            self.control.kill()
-            self.control.communicate(timeout=10)
+            self.control.close()
         for name in sorted(self.members, key=lambda name: name == "redis"):
             self.members[name].kill()
         if self.nursery is not None:
