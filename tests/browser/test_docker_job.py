@@ -34,8 +34,6 @@ LAYERS_MIB = (3, 5, 7)
 RATE = 2 * MIB
 #: While /tmp/slow is there, an answer takes this long.
 SLOW_S = 6
-#: What is waited for comes in a second or two; a busy machine is given more.
-WITHIN_MS = 30_000
 SLOW_SERVE = SERVE.replace("#!/bin/sh\n", f"#!/bin/sh\n[ -e /tmp/slow ] && sleep {SLOW_S}\n")
 #: Agent, broker, worker, web and browser: each may be as late as the page itself is.
 PROCESSES_ON_THE_WAY = 5
@@ -94,13 +92,6 @@ class Harbour:
         """The one that there is."""
         (found,) = self.containers()
         return found
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    expect.set_options(timeout=WITHIN_MS)
-    yield
-    expect.set_options(timeout=5_000)  # Playwright's own
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.installation import Installation, installed
+from tests.chaos.control import Control
+from tests.deployments.benches import wait_for
 
 pytestmark = [
     pytest.mark.browser,
@@ -54,23 +56,29 @@ def berth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     (catalogue / "talker.yaml").write_text(CATALOGUE)
     with installed(folder) as installation:
         yield installation
-        installation.command("stop", "talker", "--wait")
+
+
+@pytest.fixture(scope="module")
+def control(berth: Installation) -> Iterator[Control]:
+    made = Control(berth.environment)
+    yield made
+    made.run("stop", "talker", "--wait")
+    made.close()
 
 
 class Talker:
     """The model of a new run; ``address`` is the run's page."""
 
-    def __init__(self, berth: Installation) -> None:
-        self.berth = berth
-        berth.command("stop", "talker", "--wait")
-        started = berth.command("start", "talker", "--wait")
-        assert started.returncode == 0, started.stderr
-        self.endpoint = self.status()["endpoint"]
-        self.address = f"{berth.url}/deployments/{self.status()['deployment']}/"
-
-    def status(self) -> dict[str, str]:
-        rows = json.loads(self.berth.command("status", "--json").stdout)
-        return next(row for row in rows if row["config"] == "talker")
+    def __init__(self, berth: Installation, control: Control) -> None:
+        control.answer(["stop", "talker", "--wait"])  # the first time there is none
+        control.run("start", "talker", "--wait")
+        # Ready does not mean that what it printed at first has been shipped.
+        wait_for(
+            lambda: f"line {FIRST_LINES} of the start" in control.run("logs", "talker"), "the first lines", within_s=60
+        )
+        status = next(row for row in json.loads(control.run("status", "--json")) if row["config"] == "talker")
+        self.endpoint = status["endpoint"]
+        self.address = f"{berth.url}/deployments/{status['deployment']}/"
 
     def say(self, *texts: str, stream: str = "out") -> None:
         httpx.post(f"{self.endpoint}/print", json=[[stream, text] for text in texts], timeout=10)
@@ -81,8 +89,8 @@ class Talker:
 
 
 @pytest.fixture
-def talker(berth: Installation) -> Talker:
-    return Talker(berth)
+def talker(berth: Installation, control: Control) -> Talker:
+    return Talker(berth, control)
 
 
 def state(page: Page, name: str) -> None:
@@ -131,6 +139,19 @@ def test_older_lines_come_without_a_jump_and_the_page_stays_bounded(page: Page, 
     talker.say(*(f"more {number}" for number in range(4000)))
     expect(rows.last).to_contain_text("more 3999", timeout=60_000)
     assert rows.count() <= 5000
+
+
+def test_a_new_line_leaves_the_style_of_all_others_alone(browser: Browser, page: Page, talker: Talker) -> None:
+    """Or else a log of thousands of lines has the page busy for as long as it grows."""
+    page.goto(talker.address)
+    expect(page.locator("[data-log-rows] .log-line")).to_have_count(1000)
+    state(page, "live")
+    browser.start_tracing(page=page, categories=["devtools.timeline"])
+    talker.say("one more")
+    expect(page.locator(".log-line").last).to_contain_text("one more")
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    styled = [event["args"].get("elementCount", 0) for event in events if event["name"] == "UpdateLayoutTree"]
+    assert 0 < max(styled) < 1000  # of more than 5000
 
 
 def test_a_search_counts_marks_and_goes_from_match_to_match(page: Page, talker: Talker) -> None:

@@ -29,6 +29,12 @@ PAGES = [
 ]
 AXE = Path(__file__).parent.parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 READY_MS = 60_000
+#: Lets a test subscribe the page when it wants to.
+HOLD_BACK = """
+  const send = WebSocket.prototype.send;
+  window.asked = [];
+  WebSocket.prototype.send = function (text) { window.asked.push(() => send.call(this, text)); };
+"""
 
 
 def row(page: Page) -> Locator:
@@ -121,6 +127,25 @@ def test_the_deployment_page_follows_log_and_stop(page: Page, berth: Installatio
     expect(phase(page, "stopped").first).to_be_visible(timeout=30_000)
     expect(page.locator("[data-log-state]")).to_have_attribute("data-state", "ended")
     assert complaints == []
+
+
+def test_a_change_before_the_page_is_subscribed_is_shown(page: Page, berth: Installation) -> None:
+    page.add_init_script(HOLD_BACK)
+    page.goto(f"{berth.url}/catalogue/")
+    page.wait_for_function("window.asked.length > 0")
+    page.evaluate("window.stillTheSamePage = true")
+    berth.command("start", CONFIG, "--wait")
+    page.evaluate("for (const ask of window.asked) ask()")
+    expect(phase(row(page), "ready")).to_be_visible()
+    assert page.evaluate("window.stillTheSamePage") is True
+    berth.command("stop", CONFIG, "--wait")
+
+
+def test_a_page_of_which_a_module_did_not_arrive_is_loaded_again(page: Page, berth: Installation) -> None:
+    page.route("**/js/live*.js", lambda route: route.abort("connectionreset"), times=1)
+    page.goto(f"{berth.url}/catalogue/")
+    expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
+    expect(row(page)).to_be_visible()
 
 
 def test_pages_recover_by_themselves_when_the_web_dies(page: Page, berth: Installation) -> None:
