@@ -134,13 +134,15 @@ format: setup-dev ## Format and fix what can be fixed
 # ---- testing ---------------------------------------------------------------------------------------------------
 
 PYTEST := $(BIN)/python -m pytest
+# Three processes keep two cores busy: many tests wait for processes. They begin in the order of tests/conftest.py.
+PROCESSES := -n 3 --dist loadgroup --no-loadscope-reorder
 .PHONY: test test-fast chaos bench bench-gateway
 
 test: check ## Every test that this machine can run, and what it left out
-	@$(PYTEST) -n 2 --dist loadgroup $(ARGS)
+	@$(PYTEST) $(PROCESSES) $(ARGS)
 
 test-fast: setup-dev ## The tests for each commit
-	@$(PYTEST) -n 2 --dist loadgroup -m "not slow and not browser and not chaos" $(ARGS)
+	@$(PYTEST) $(PROCESSES) -m "not slow and not browser and not chaos" $(ARGS)
 
 # Ten times every victim and every step on each database; `make test` shares them between the two.
 chaos: export BERTH_CHAOS_ROUNDS ?= 80
