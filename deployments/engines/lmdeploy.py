@@ -1,4 +1,4 @@
-"""LMDeploy's api_server. Its health page tests the engine from 0.15 on; older ones always answered 200.
+"""LMDeploy's api_server. Its health page tests the engine from 0.14 on; older ones always answered 200.
 
 It takes keys as arguments only, which everybody on the host may read: it is started without one.
 """

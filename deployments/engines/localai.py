@@ -89,5 +89,7 @@ ENGINE = LocalAi(
         CausePattern(pattern=r"no model found with name|could not find a model in the gallery", cause="bad_model_path"),
     ),
     ask=listed_by_name,
-    progress_line=r"Downloading (?P<step>\S+): .*\((?P<percent>\d+(\.\d+)?)%\) ETA",
+    # "Downloading <file>: … (15.00%) ETA …", newer: fileName="<file>" … percentage=15, names in colour.
+    progress_line=r"Downloading (?:\S*fileName\S*=\")?(?P<step>[^\s\"]+?)(?:\"|:) .*(?:\(|percentage\S*=)"
+    r"(?P<percent>\d+(\.\d+)?)(?:%\) ETA| )",
 )

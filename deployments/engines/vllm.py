@@ -32,7 +32,7 @@ ENGINE = ServedEngine(
     ),
     causes=(
         CausePattern(
-            pattern=r"No available memory for the cache blocks|Free memory on device .* is less than desired"
+            pattern=r"No available memory for the cache blocks|Free memory on device .* is less than"
             r"|larger than the (maximum number of tokens|available KV cache memory)",
             cause="cuda_out_of_memory",
         ),

@@ -1,6 +1,7 @@
 """What every engine's module must hold against the answers transcribed from that engine's documentation and source.
 
 The answers stand in ``answers/<engine>.yaml``, each file with its sources at the top.
+A line at a commit (``@…``) is counted in that commit's text, one at a version is that of the released package.
 """
 
 from __future__ import annotations

@@ -43,6 +43,11 @@ class TestLocalAi(Contract):
         assert ("POST /models/apply", {"id": "localai@served"}) in server.asked
         assert [(each.done, each.total, each.unit) for each in seen] == [(12.5, 100, "%"), (100, 100, "%")]
 
+    def test_a_newer_version_tells_bytes_and_no_error_where_there_is_none(self) -> None:
+        with self.installing(*self.answers["newer_jobs"]) as server:
+            seen = self.prepare(server)
+        assert [(each.done, each.total) for each in seen] == [(1 << 30, 8 << 30), (100, 100)]
+
     def test_it_is_asked_with_the_key(self) -> None:
         with self.installing() as server:
             server.key = "secret"
