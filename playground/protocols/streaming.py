@@ -1,0 +1,111 @@
+"""A streamed request to the gateway, as any client of it sends one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict, cast
+
+import httpx
+from django.utils.translation import gettext as _
+
+from playground.exceptions import RequestError
+
+from .streams.base import failure_in
+
+#: A model may be loaded first, and a long prompt take minutes.
+TIMEOUT: Final = httpx.Timeout(connect=5, read=1800, write=60, pool=5)
+#: Of a refusal, or of an answer that was not streamed.
+LARGEST_WHOLE: Final = 16 * 1024 * 1024
+
+
+#: Passed around by those who may not speak HTTP themselves.
+GatewayClient = httpx.AsyncClient
+
+
+class Facts(TypedDict, total=False):
+    """What the head of an answer tells; what it does not tell is left out."""
+
+    deployment_id: int
+    request_id: str
+    queue_ms: int
+    start_ms: int
+    replica: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arriving:
+    """An answer that has begun: what its head tells, and its bytes as they come."""
+
+    facts: Facts
+    chunks: AsyncIterator[bytes]
+
+
+def open_gateway_client() -> GatewayClient:
+    """A client for all answers of a process: the gateway is ours, so no proxy of the environment is used."""
+    return httpx.AsyncClient(timeout=TIMEOUT, limits=httpx.Limits(max_connections=None), trust_env=False)
+
+
+@contextlib.asynccontextmanager
+async def ask_gateway(
+    client: GatewayClient, url: str, body: dict[str, Any], *, token: str, language: str
+) -> AsyncIterator[Arriving]:
+    """POST; the block gets the answer once its head is there. Leaving the block early ends it upstream too.
+
+    Raises RequestError with the gateway's or the model server's own sentence, also from ``chunks``.
+    """
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
+    try:
+        async with client.stream("POST", url, json=body, headers=headers) as response:
+            if response.is_error:
+                raise await _refusal(response)
+            yield Arriving(facts=_facts(response), chunks=_chunks(response))
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise RequestError(_("The gateway does not answer. Its log, or berth doctor, has the cause.")) from error
+    except httpx.TimeoutException as error:
+        raise RequestError(_("The model said nothing for half an hour.")) from error
+    except httpx.HTTPError as error:
+        raise RequestError(_("The connection to the gateway broke: %(reason)s") % {"reason": error}) from error
+
+
+async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    if response.headers.get("content-type", "").partition(";")[0] != "application/json":
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    # A server that does not stream: its object may be spread over many lines.
+    whole = await _read(response)
+    with contextlib.suppress(ValueError):
+        whole = json.dumps(json.loads(whole)).encode()
+    yield whole + b"\n\n"
+
+
+async def _refusal(response: httpx.Response) -> RequestError:
+    text = (await _read(response)).decode(errors="replace")
+    with contextlib.suppress(ValueError):
+        content = json.loads(text)
+        failure = failure_in(content) if isinstance(content, dict) else None
+        if failure is not None:
+            return RequestError(failure.message, status=response.status_code, code=failure.code)
+    sentence = _("The gateway answered with status %(status)s.") % {"status": response.status_code}
+    return RequestError(sentence, status=response.status_code)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts = bytearray()
+    async for chunk in response.aiter_raw():
+        parts += chunk
+        if len(parts) > LARGEST_WHOLE:
+            break
+    return bytes(parts)
+
+
+def _facts(response: httpx.Response) -> Facts:
+    numbers = {
+        name: response.headers.get(f"x-berth-{header}", "")
+        for name, header in (("deployment_id", "deployment"), ("queue_ms", "queue-ms"), ("start_ms", "start-ms"))
+    }
+    told = {name: int(text) for name, text in numbers.items() if text.isdecimal() and len(text) < 10}
+    return cast("Facts", {**told, "request_id": response.headers.get("x-request-id", "")[:128]})
