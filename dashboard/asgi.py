@@ -53,17 +53,20 @@ def _sockets() -> Any:
     from channels.auth import AuthMiddlewareStack
     from channels.routing import URLRouter
 
-    from deployments.websocket_urls import websocket_urlpatterns
+    from deployments import websocket_urls as deployments
+    from playground import websocket_urls as playground
 
+    patterns = [*deployments.websocket_urlpatterns, *playground.websocket_urlpatterns]
     # Channels' types are of two generations of ASGI at once.
-    return AuthMiddlewareStack(URLRouter(cast("list[Any]", websocket_urlpatterns)))
+    return AuthMiddlewareStack(URLRouter(cast("list[Any]", patterns)))
 
 
 def _hubs() -> tuple[Any, ...]:
     from deployments.gpu_hub import gpu_hub
     from deployments.live_hub import hub
+    from playground.answers.runner import runner
 
-    return hub, gpu_hub
+    return hub, gpu_hub, runner
 
 
 class BerthApplication:

@@ -216,6 +216,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600,
         "options": {"queue": "control", "expires": 600},
     },
+    "dead answers": {
+        "task": "playground.tasks.end_dead_answers",
+        "schedule": 15,
+        "options": {"queue": "control", "expires": 15},
+    },
+    "unsent pictures": {
+        "task": "playground.tasks.drop_unsent_pictures",
+        "schedule": 3600,
+        "options": {"queue": "control", "expires": 3600},
+    },
 }
 
 # A 64 MB body passes the gateway, which Django never sees; forms stay small.

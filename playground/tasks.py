@@ -1,4 +1,4 @@
-"""Celery tasks of the gateway's usage."""
+"""Celery tasks of the gateway's usage and of the playground's answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from celery import shared_task
 
 from deployments.redis import RedisError
 
+from .answers.storing import interrupt_dead_answers
+from .services.pictures import drop_unsent_pictures
 from .services.usage import delete_old_usage, roll_up
 
 logger = logging.getLogger(__name__)
@@ -26,3 +28,15 @@ def roll_up_usage() -> None:
 def delete_usage() -> None:
     """Delete usage that is older than it is kept. Repeatable."""
     delete_old_usage()
+
+
+@shared_task(name="playground.tasks.end_dead_answers")
+def end_dead_answers() -> None:
+    """Mark answers whose task died with its process as interrupted. Repeatable."""
+    interrupt_dead_answers()
+
+
+@shared_task(name="playground.tasks.drop_unsent_pictures")
+def drop_pictures() -> None:
+    """Delete pictures that were added to a message and never sent. Repeatable."""
+    drop_unsent_pictures()

@@ -24,6 +24,12 @@ MOVED: Final = (
     "playground.GatewayKey",
     "playground.UsageSeries",
     "playground.UsageDay",
+    "playground.Conversation",
+    "playground.Message",
+    "playground.Answer",
+    "playground.Picture",
+    "playground.Preset",
+    "playground.ShareLink",
     "admin.LogEntry",
 )
 #: Table -> why it stays.

@@ -1,4 +1,4 @@
-"""Who may use the gateway: a key, a signed-in person's browser, or the host's own command line."""
+"""Who may use the gateway: a key, a signed-in person's browser or playground task, or the host's own command line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Final
 
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest
 from django.utils.functional import lazy
@@ -25,6 +27,7 @@ from playground.models import GatewayKey
 from playground.selectors_keys import key_scopes
 from playground.services.command_line_token import read_token
 from playground.services.keys import find_key, note_use
+from playground.services.person_token import read_person_token
 
 from .wire import Headers, cookie
 
@@ -109,6 +112,10 @@ class Authenticator:
         name = read_token(token)
         if name is not None:
             return Caller(kind="command", name=name)
+        user_id = read_person_token(token)
+        if user_id is not None:
+            # Each token is new; the person is not.
+            return await self._remember(b"person:%d" % user_id, lambda: _person_of_task(user_id))
         return await self._remember(_KEY + authorization, lambda: _owner_of_key(token))
 
     async def _remember(self, credential: bytes, look_up: Callable[[], tuple[Caller, float]]) -> Caller:
@@ -169,8 +176,15 @@ def _owner_of_key(token: str) -> tuple[Caller, float]:
 def _person_of_session(session_key: str) -> tuple[Caller, float]:
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(request)
-    if not user.is_authenticated or not user.is_active:
+    return _caller_of(get_user(request))
+
+
+def _person_of_task(user_id: int) -> tuple[Caller, float]:
+    return _caller_of(User.objects.filter(pk=user_id).first() or AnonymousUser())
+
+
+def _caller_of(user: AbstractBaseUser | AnonymousUser) -> tuple[Caller, float]:
+    if not isinstance(user, User) or not user.is_active:
         raise UnauthenticatedError(_("You are signed out. Sign in again."))
     if not user.has_perm(TRY_MODELS):
         raise ForbiddenError(_explain_missing_lazily(TRY_MODELS))

@@ -83,6 +83,7 @@ class Relay:
         while not answered:
             route = await self._take(find, attempts, tally)
             tally.route = route
+            job.exchange.waited_s = tally.queue_s
             attempts.begin(route)
             try:
                 answered = await self._try(job, route, attempts)

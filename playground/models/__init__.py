@@ -1,8 +1,26 @@
-"""The tables of this app: keys, and what was used."""
+"""The tables of this app: keys, what was used, and conversations with all that belongs to them."""
 
 from __future__ import annotations
 
+from .answers import Answer
+from .conversations import Conversation, Message
 from .keys import GatewayKey
+from .pictures import Picture
+from .presets import Preset
+from .sharing import ShareLink
 from .usage import UsageBatch, UsageDay, UsageHour, UsageRequest, UsageSeries
 
-__all__ = ["GatewayKey", "UsageBatch", "UsageDay", "UsageHour", "UsageRequest", "UsageSeries"]
+__all__ = [
+    "Answer",
+    "Conversation",
+    "GatewayKey",
+    "Message",
+    "Picture",
+    "Preset",
+    "ShareLink",
+    "UsageBatch",
+    "UsageDay",
+    "UsageHour",
+    "UsageRequest",
+    "UsageSeries",
+]

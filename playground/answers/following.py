@@ -1,0 +1,210 @@
+"""What readers of answers see: each answer as it is kept, then its deltas by number. Late, again and from many tabs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Q
+
+from deployments.cancelling import end_task
+from deployments.redis import RedisError
+from playground.models import Answer, Conversation
+
+from .database import in_database
+from .facts import AnswerFacts, facts_of
+from .names import answer_deltas, conversation_hints
+from .storing import interrupt_dead_answers
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+logger = logging.getLogger(__name__)
+
+#: Answers that one page follows at once.
+MOST_FOLLOWED: Final = 16
+#: How long nothing may come before the row is looked at: its task may have died.
+SILENT_S: Final = 5.0
+#: How often rows are looked at while Redis is away.
+WITHOUT_REDIS_S: Final = 1.0
+GAP_S: Final = 0.2
+_AT_ONCE: Final = 500
+
+
+@dataclass(kw_only=True)
+class _Followed:
+    """``sequence`` is the number of the last delta that this reader has; ``has_gap``: the next one is lost."""
+
+    sequence: int = 0
+    needs_row: bool = True
+    has_gap: bool = False
+
+
+@dataclass(kw_only=True)
+class Wanted:
+    """What a page wants to hear of: answers by id with the number of the last delta that it has, a conversation."""
+
+    answers: dict[int, int | None] = field(default_factory=dict)
+    conversation_id: int | None = None
+
+
+class Follower:
+    """Of one page of ``user_id``. Iterate :meth:`messages`; :meth:`want` may be called at any time in the loop."""
+
+    def __init__(self, user_id: int, redis: Redis, *, silent_s: float = SILENT_S) -> None:
+        self._user_id = user_id
+        self._redis = redis
+        self._silent_s = silent_s
+        self._followed: dict[int, _Followed] = {}
+        self._conversation_id: int | None = None
+        # Empty until the conversation is known to be this person's.
+        self._hint_after = ""
+        self._changed = asyncio.Event()
+
+    def want(self, wanted: Wanted) -> None:
+        """Follow these instead of those before. An answer that is followed already just goes on."""
+        known = self._followed
+        self._followed = {
+            answer_id: known.get(answer_id) or _Followed(sequence=have or 0)
+            for answer_id, have in list(wanted.answers.items())[:MOST_FOLLOWED]
+        }
+        if wanted.conversation_id != self._conversation_id:
+            self._conversation_id, self._hint_after = wanted.conversation_id, ""
+        self._changed.set()
+
+    async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
+        """``snapshot``, ``delta`` and ``over`` of answers, ``changed`` of the conversation; until it is cancelled.
+
+        An answer that is not this person's is ``gone``, as one that was deleted.
+        """
+        while True:
+            self._changed.clear()
+            if self._conversation_id is not None and not self._hint_after and await self._begin_hints():
+                # What was said between the page's drawing and now.
+                yield {"type": "changed", "conversation": self._conversation_id}
+            async for message in self._caught_up():
+                yield message
+            for message in self._told(await self._wait()):
+                yield message
+            if any(each.has_gap for each in self._followed.values()):
+                await asyncio.sleep(GAP_S)
+
+    async def _begin_hints(self) -> bool:
+        """Hear hints from now on; a conversation that is not this person's is not heard of."""
+        conversation_id = self._conversation_id or 0
+        if not await in_database(owns_conversation, conversation_id, self._user_id):
+            self._conversation_id = None
+            return False
+        try:
+            newest = await self._redis.xrevrange(conversation_hints(conversation_id), count=1)
+        except (RedisError, OSError):
+            return False
+        self._hint_after = str(newest[0][0]) if newest else "0-0"
+        return True
+
+    async def _caught_up(self) -> AsyncIterator[dict[str, Any]]:
+        """Rows of those whose deltas are not known to be complete, and of those that are over."""
+        due = [answer_id for answer_id, each in self._followed.items() if each.needs_row]
+        if not due:
+            return
+        found = await in_database(_look, due, self._user_id)
+        for answer_id in due:
+            followed = self._followed.get(answer_id)
+            if followed is None:
+                continue
+            facts = found.get(answer_id)
+            if facts is None:
+                del self._followed[answer_id]
+                yield {"type": "gone", "answer": answer_id}
+                continue
+            followed.needs_row = followed.has_gap = False
+            if not facts["live"]:
+                del self._followed[answer_id]
+            elif facts["sequence"] < followed.sequence:
+                # This reader has more than the row.
+                continue
+            followed.sequence = facts["sequence"]
+            yield {"type": "snapshot" if facts["live"] else "over", **facts}
+
+    async def _wait(self) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:
+        """The next entries; none when something else is wanted, or all were silent for long."""
+        streams = {answer_deltas(answer_id): f"{each.sequence}-0" for answer_id, each in self._followed.items()}
+        if self._conversation_id is not None and self._hint_after:
+            streams[conversation_hints(self._conversation_id)] = self._hint_after
+        if not streams:
+            await self._changed.wait()
+            return []
+        reading: asyncio.Task[Any] = asyncio.create_task(
+            self._redis.xread(streams, count=_AT_ONCE, block=round(self._silent_s * 1000))  # type: ignore[arg-type]
+        )
+        waking = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait({reading, waking}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                return []
+            entries = reading.result() or []
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("Answers are followed without Redis: %s", error)
+            await asyncio.sleep(WITHOUT_REDIS_S)
+            entries = []
+        finally:
+            await end_task(waking)
+            await end_task(reading)
+        if not entries:
+            for each in self._followed.values():
+                each.needs_row = True
+        return list(entries.items()) if isinstance(entries, dict) else entries
+
+    def _told(self, entries: list[tuple[str, list[tuple[str, dict[str, str]]]]]) -> list[dict[str, Any]]:
+        by_name = dict(entries)
+        told: list[dict[str, Any]] = []
+        hints = by_name.pop(conversation_hints(self._conversation_id or 0), [])
+        if hints:
+            self._hint_after = hints[-1][0]
+            told.append({"type": "changed", "conversation": self._conversation_id})
+        for answer_id, followed in list(self._followed.items()):
+            found = by_name.get(answer_deltas(answer_id), [])
+            if found:
+                told += _merged(answer_id, followed, found)
+        return told
+
+
+def _merged(answer_id: int, followed: _Followed, entries: list[tuple[str, dict[str, str]]]) -> list[dict[str, Any]]:
+    """All deltas that wait as one: a browser that is slow gets fewer and larger ones."""
+    delta: dict[str, Any] = {"text": "", "reasoning": ""}
+    after = followed.sequence
+    for entry_id, fields in entries:
+        number = int(entry_id.partition("-")[0])
+        if number != followed.sequence + 1:
+            # Some were trimmed, or Redis lost them: the row has them within two seconds.
+            followed.needs_row = followed.has_gap = True
+            break
+        followed.sequence = number
+        part = json.loads(fields["delta"])
+        if part.get("over"):
+            followed.needs_row = True
+            break
+        delta["text"] += part.get("text", "")
+        delta["reasoning"] += part.get("reasoning", "")
+        delta |= {name: part[name] for name in ("calls", "facts") if name in part}
+    delta = {name: value for name, value in delta.items() if value}
+    if not delta:
+        return []
+    return [{"type": "delta", "answer": answer_id, "after": after, "sequence": followed.sequence, **delta}]
+
+
+def _look(answer_ids: list[int], user_id: int) -> dict[int, AnswerFacts]:
+    """The answers as they are kept, of this person only; those whose task died are marked first."""
+    mine = Q(pk__in=answer_ids, message__conversation__owner_id=user_id)
+    if Answer.objects.filter(mine, state__in=Answer.LIVE).exists():
+        interrupt_dead_answers(Q(pk__in=answer_ids))
+    return {answer.pk: facts_of(answer) for answer in Answer.objects.filter(mine).select_related("message")}
+
+
+def owns_conversation(conversation_id: int, user_id: int) -> bool:
+    """Whether this person may hear of the conversation."""
+    return Conversation.objects.filter(pk=conversation_id, owner_id=user_id).exists()

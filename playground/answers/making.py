@@ -1,0 +1,150 @@
+"""Makes one answer: asks the gateway as the person, and fills the journal until the end, a failure or a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from deployments.cancelling import end_task
+from deployments.exceptions import BerthError
+from deployments.redis import RedisError
+from playground.models import Answer
+from playground.protocols.streaming import GatewayClient, ask_gateway
+from playground.services.person_token import make_person_token
+
+from .database import in_database
+from .journal import Journal
+from .names import answer_stop
+from .plan import Plan, make_plan, replica_name
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+logger = logging.getLogger(__name__)
+
+#: How often word of a stop is looked for, in seconds: it may come from another web process.
+LOOK_EVERY_S: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an answer ended."""
+
+    state: Answer.State
+    error: str = ""
+    error_code: str = ""
+
+
+class Making:
+    """One answer. :meth:`run` it once in a task; cancelled, it marks the answer as interrupted."""
+
+    def __init__(
+        self,
+        answer_id: int,
+        *,
+        language: str,
+        client: GatewayClient,
+        redis: Redis,
+        gateway_url: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._answer_id = answer_id
+        self._language = language
+        self._client = client
+        self._redis = redis
+        self._gateway_url = gateway_url
+        self._clock = clock
+        self._progress = Progress(sent_at=clock())
+        self._journal = Journal(answer_id, self._progress, redis, clock=clock)
+        self._stop_asked = asyncio.Event()
+
+    def stop(self) -> None:
+        """Stop at once. Call it in the loop."""
+        self._stop_asked.set()
+
+    async def run(self) -> None:
+        """Make it, and write how it ended whatever happens."""
+        asking = asyncio.create_task(self._ask(), name=f"answer {self._answer_id} asking")
+        watching = asyncio.create_task(self._watch(), name=f"answer {self._answer_id} stop")
+        writing = asyncio.create_task(self._journal.run(), name=f"answer {self._answer_id} journal")
+        outcome = Outcome(state=Answer.State.INTERRUPTED)
+        try:
+            await asyncio.wait({asking, watching}, return_when=asyncio.FIRST_COMPLETED)
+            # An answer that is complete is not stopped any more.
+            outcome = asking.result() if asking.done() else Outcome(state=Answer.State.STOPPED)
+        finally:
+            for task in (asking, watching, writing):
+                await end_task(task)
+            await self._journal.end(outcome.state, error=outcome.error, error_code=outcome.error_code)
+
+    async def _watch(self) -> None:
+        """Ends when a stop is wanted."""
+        while not self._stop_asked.is_set():
+            try:
+                await asyncio.wait_for(self._stop_asked.wait(), LOOK_EVERY_S)
+            except TimeoutError:
+                if await self._is_stop_left():
+                    return
+
+    async def _is_stop_left(self) -> bool:
+        try:
+            return await self._redis.get(answer_stop(self._answer_id)) is not None
+        except (RedisError, OSError):
+            return False
+
+    async def _ask(self) -> Outcome:
+        # Sentences of this task are for the person who asked.
+        with translation.override(self._language):
+            try:
+                await self._read(await in_database(make_plan, self._answer_id))
+            except BerthError as error:
+                return self._failed(str(error), getattr(error, "code", ""))
+            except Exception:  # the edge of a task
+                logger.exception("Answer %s failed", self._answer_id)
+                return self._failed(_("The playground failed. Its log names the cause."), "internal_error")
+            return self._read_outcome()
+
+    async def _read(self, plan: Plan) -> None:
+        progress, journal = self._progress, self._journal
+        progress.sent_at = self._clock()
+        url = self._gateway_url().rstrip("/") + plan.path
+        token = make_person_token(plan.user_id)
+        async with ask_gateway(self._client, url, plan.body, token=token, language=self._language) as arriving:
+            journal.facts |= arriving.facts
+            journal.facts["replica"] = await in_database(replica_name, arriving.facts.get("deployment_id"))
+            journal.note()
+            async for chunk in arriving.chunks:
+                for event in plan.reader.feed(chunk):
+                    progress.apply(event, now=self._clock())
+                journal.note()
+                if progress.failure is not None or progress.is_too_long:
+                    return
+        for event in plan.reader.end():
+            progress.apply(event, now=self._clock())
+        if progress.load_ms and "start_ms" not in journal.facts:
+            journal.facts["start_ms"] = progress.load_ms
+
+    def _read_outcome(self) -> Outcome:
+        progress = self._progress
+        if progress.failure is not None:
+            return self._failed(progress.failure.message, progress.failure.code)
+        if progress.is_too_long:
+            return self._failed(_("The answer was ended here: it has more than 2,000,000 characters."), "too_long")
+        if progress.broke_off:
+            return self._failed(_("The answer broke off before its end."), "broke_off")
+        if not progress.has_something:
+            return Outcome(state=Answer.State.FAILED, error=_("The model ended without a word."), error_code="empty")
+        return Outcome(state=Answer.State.DONE)
+
+    def _failed(self, sentence: str, code: str) -> Outcome:
+        """What came is kept and marked; where nothing came there is nothing to mark."""
+        state = Answer.State.INTERRUPTED if self._progress.has_something else Answer.State.FAILED
+        return Outcome(state=state, error=sentence[:2000], error_code=str(code))

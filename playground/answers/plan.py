@@ -1,0 +1,80 @@
+"""What is asked for an answer: read from the database once, before its task begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deployments.models import Deployment
+from playground.chat.settings import read_settings
+from playground.models import Answer, Message
+from playground.pictures import Picture
+from playground.protocols.streams import CHAT_PROTOCOLS, ChatQuestion, StreamReader
+from playground.protocols.streams.question import Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One request to the gateway, in the name of ``user_id``."""
+
+    answer_id: int
+    user_id: int
+    path: str
+    body: dict[str, Any]
+    reader: StreamReader
+
+
+def make_plan(answer_id: int) -> Plan:
+    """The request for an answer: the branch above it with its pictures. Four queries, however long it is.
+
+    Raises Answer.DoesNotExist for one that was deleted, and InvalidInputError for kept settings that are no longer
+    understood.
+    """
+    answer = Answer.objects.select_related("message__conversation").get(pk=answer_id)
+    protocol = CHAT_PROTOCOLS[answer.protocol]
+    branch = branch_above(answer.message)
+    question = ChatQuestion(
+        model=answer.config,
+        turns=tuple(_turn(message) for message in branch if _says_something(message)),
+        settings=read_settings(answer.settings),
+    )
+    return Plan(
+        answer_id=answer_id,
+        user_id=answer.message.conversation.owner_id,
+        path=protocol.path,
+        body=protocol.body(question),
+        reader=protocol.reader(),
+    )
+
+
+def branch_above(message: Message) -> list[Message]:
+    """The messages before ``message``, the first one first."""
+    every = {each.pk: each for each in Message.objects.filter(conversation_id=message.conversation_id)}
+    found: list[Message] = []
+    parent_id = message.parent_id
+    while parent_id is not None:
+        found.append(every[parent_id])
+        parent_id = every[parent_id].parent_id
+    wanted = Message.objects.filter(pk__in=[each.pk for each in found]).prefetch_related("pictures")
+    return list(wanted)
+
+
+def _says_something(message: Message) -> bool:
+    """An answer without a word is left out: engines refuse empty messages of their own."""
+    return bool(message.content) or bool(message.pictures.all())
+
+
+def _turn(message: Message) -> Turn:
+    pictures = tuple(
+        Picture(content=bytes(each.content), media_type=each.media_type) for each in message.pictures.all()
+    )
+    return Turn(role=message.role, content=message.content, pictures=pictures)
+
+
+def replica_name(deployment_id: int | None) -> str:
+    """Which replica answered, as people tell them apart: its node, and its number where a config has several."""
+    found = Deployment.objects.filter(pk=deployment_id or 0).values_list("node__name", "replica").first()
+    if found is None:
+        return ""
+    node, replica = found
+    return f"{node or '–'} · {replica + 1}" if replica else str(node or "")

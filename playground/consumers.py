@@ -1,0 +1,59 @@
+"""The websocket of answers under way."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from deployments.consumers import PageConsumer
+from deployments.redis import async_client
+
+from .answers.following import Follower, Wanted
+
+_LARGEST_NUMBER: Final = 2**53
+
+
+class AnswerConsumer(PageConsumer):
+    """``/ws/answers/``: answers as they arrive, and whether the open conversation changed in another tab.
+
+    The page says ``{"follow": {"<answer>": <last number or null>}, "conversation": <id or null>}`` as often as it
+    likes; the last one counts. It hears ``snapshot``, ``delta``, ``over``, ``gone`` and ``changed``, see
+    :meth:`Follower.messages`. After a lost connection it asks with the numbers that it has, and gets what it lacks.
+    """
+
+    _follower: Follower | None = None
+    _wanted: Wanted | None = None
+
+    async def run(self) -> None:
+        redis = async_client(tries_again=False)
+        try:
+            follower = self._follower = Follower(self.scope["user"].pk, redis)  # type: ignore[union-attr]
+            if self._wanted is not None:
+                follower.want(self._wanted)
+            async for message in follower.messages():
+                await self.tell(message)
+        finally:
+            await redis.aclose()
+
+    def hear(self, message: dict[str, Any]) -> bool:
+        wanted = _wanted(message)
+        if wanted is None:
+            return False
+        self._wanted = wanted
+        if self._follower is not None:
+            self._follower.want(wanted)
+        return True
+
+
+def _wanted(message: dict[str, Any]) -> Wanted | None:
+    follow, conversation_id = message.get("follow"), message.get("conversation")
+    if not isinstance(follow, dict) or not (conversation_id is None or _is_number(conversation_id)):
+        return None
+    if not all(
+        key.isdecimal() and len(key) < 16 and (have is None or _is_number(have)) for key, have in follow.items()
+    ):
+        return None
+    return Wanted(answers={int(key): have for key, have in follow.items()}, conversation_id=conversation_id)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST_NUMBER
