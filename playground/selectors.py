@@ -16,6 +16,7 @@ from deployments.selectors import ReadyEndpoint, configs_serving, live_deploymen
 
 from .exceptions import ProtocolMismatchError, TargetNotRunningError
 from .models import GatewayKey
+from .protocols.streams import CHAT_PROTOCOLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class ReadyTarget:
 
     config: str
     model: str
+    protocol: str
     nodes: tuple[str, ...]
     replicas: int
 
@@ -43,7 +45,7 @@ class WantedTarget:
     @property
     def is_text(self) -> bool:
         """Whether the playground could chat with it once it runs."""
-        return self.config.protocol == Protocol.OPENAI_TEXT
+        return self.config.protocol in CHAT_PROTOCOLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ class RequestTarget:
 
 
 def chat_targets(wanted: str) -> ChatTargets:
-    """The ready openai-text configs by name, and what became of ``wanted`` (a config or model, or empty)."""
-    ready = _by_config([one for one in ready_endpoints() if one.protocol == Protocol.OPENAI_TEXT])
+    """The ready configs that chat by name, and what became of ``wanted`` (a config or model, or empty)."""
+    ready = _by_config([one for one in ready_endpoints() if one.protocol in CHAT_PROTOCOLS])
     chosen = next((one for one in ready if wanted in {one.config, one.model}), None)
     if chosen is not None:
         return ChatTargets(ready=ready, chosen=chosen, wanted=None)
@@ -141,6 +143,7 @@ def _by_config(endpoints: Sequence[ReadyEndpoint]) -> list[ReadyTarget]:
         ReadyTarget(
             config=name,
             model=group[0].model,
+            protocol=group[0].protocol,
             nodes=tuple(sorted({one.node for one in group if one.node})),
             replicas=len(group),
         )

@@ -1,4 +1,4 @@
-"""The playground's page and the keys' page: each whole or as a fragment."""
+"""The keys' page, whole or as a fragment."""
 
 from __future__ import annotations
 
@@ -12,37 +12,17 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from deployments.actors import MANAGE_KEYS, TRY_MODELS, Actor, explain_missing
+from deployments.actors import MANAGE_KEYS, Actor, explain_missing
 from deployments.exceptions import InvalidInputError
 from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 
 from .key_form import end_of, kept_fields, read_rules, whole_days, written_fields
 from .models import GatewayKey
-from .page_strings import chat_strings
-from .parameters import PARAMETERS
-from .protocols.openai_text import PATH as CHAT_PATH
-from .selectors import chat_targets, find_key_row, gateway_keys
+from .selectors import find_key_row, gateway_keys
 from .services.keys import create_key, edit_key, revoke_key
 
 #: What the form offers, in days; 0 is never.
 LIFETIMES_DAYS = (0, 7, 30, 90, 365)
-
-
-@require_safe
-@for_viewers
-def chat(request: PageRequest) -> HttpResponse:
-    """The playground; ``?config=`` preselects. htmx gets the choice of configs alone."""
-    context: dict[str, Any] = {"targets": chat_targets(request.GET.get("config", ""))}
-    if wants_fragment(request):
-        return render(request, "playground/targets.html", context)
-    may_send = Actor.person(request.user).may(TRY_MODELS)
-    context |= {
-        "chat_path": CHAT_PATH,
-        "parameters": PARAMETERS,
-        "strings": chat_strings(),
-        "why_not": "" if may_send else explain_missing(TRY_MODELS),
-    }
-    return render(request, "playground/chat.html", context)
 
 
 @require_safe

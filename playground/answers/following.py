@@ -190,7 +190,7 @@ def _merged(answer_id: int, followed: _Followed, entries: list[tuple[str, dict[s
             break
         delta["text"] += part.get("text", "")
         delta["reasoning"] += part.get("reasoning", "")
-        delta |= {name: part[name] for name in ("calls", "facts") if name in part}
+        delta |= {name: part[name] for name in ("calls", "facts", "pieces") if name in part}
     delta = {name: value for name, value in delta.items() if value}
     if not delta:
         return []

@@ -119,7 +119,9 @@ class Journal:
             calls=json.dumps(progress.calls),
             facts=json.dumps(self.facts),
         )
+        grew = now.text + now.reasoning > before.text + before.reasoning
         delta: dict[str, Any] = {
+            "pieces": progress.pieces if grew else 0,
             "text": progress.content[before.text :],
             "reasoning": progress.reasoning[before.reasoning :],
             "calls": progress.calls if now.calls != before.calls else None,

@@ -124,6 +124,8 @@ class Making:
             async for chunk in arriving.chunks:
                 for event in plan.reader.feed(chunk):
                     progress.apply(event, now=self._clock())
+                if progress.first_token_ms is not None:
+                    journal.facts["first_token_ms"] = progress.first_token_ms
                 journal.note()
                 if progress.failure is not None or progress.is_too_long:
                     return

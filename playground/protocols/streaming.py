@@ -32,6 +32,7 @@ class Facts(TypedDict, total=False):
     request_id: str
     queue_ms: int
     start_ms: int
+    first_token_ms: int
     replica: str
 
 

@@ -21,6 +21,8 @@ ARGUMENTS: dict[str, object] = {
     "deployment_id": 1,
     "attempt": 1,
     "uuid": "GPU-1",
+    "kind": "md",
+    "token": "unknown",
 }
 #: Open by design: entrance, language, health; the stock admin and the metrics keep their own doors.
 OPEN = {"login", "logout", "set_language", "dashboard:healthz", "dashboard:readyz", "dashboard:metrics"}

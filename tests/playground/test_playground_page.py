@@ -65,9 +65,15 @@ def page(person: User, query: str = "", **options: object) -> str:
     return str(answer.content.decode())
 
 
+def offered(shown: str, mark: str = "") -> list[str]:
+    """The configs that may be chosen; with ``mark`` those that have it."""
+    choice = shown.partition('<select id="target"')[2].partition("</select>")[0]
+    return re.findall(rf'<option value="([^"]*)"{mark}', choice)
+
+
 def chosen(shown: str) -> str:
     """The config that the choice stands at."""
-    return str(re.findall(r'<option value="([^"]*)" selected', shown)[0])
+    return offered(shown, " selected")[0]
 
 
 def test_ready_text_configs_are_offered_and_nothing_else(operator: User) -> None:
@@ -79,7 +85,7 @@ def test_ready_text_configs_are_offered_and_nothing_else(operator: User) -> None
     ):
         a_run(a_config(name, protocol=protocol), phase)
     shown = page(operator)
-    assert re.findall(r'<option value="([^"]*)"', shown) == ["a-ready", "b-ready"]
+    assert offered(shown) == ["a-ready", "b-ready"]
     assert chosen(shown) == "a-ready"
     assert "gpu-01" in shown
 

@@ -1,143 +1,122 @@
-/* The playground: the conversation, the composer and the settings, wired together. */
+/* The playground: the conversation, the composer and the sides, wired together. */
 
 import { attach } from "berth/attach";
-import { fill } from "berth/playground/asking";
-import { Conversation } from "berth/playground/conversation";
-import { attachPanel } from "berth/playground/panel";
+import { copyText } from "berth/copy";
+import { Composer } from "berth/playground/composer";
+import { attachSides } from "berth/playground/panel";
 import { Parameters } from "berth/playground/parameters";
-import { TurnView } from "berth/playground/turn_view";
+import { attachPresets } from "berth/playground/presets";
+import { Session } from "berth/playground/session";
+import { attachShortcuts } from "berth/playground/shortcuts";
+import { Speaker } from "berth/playground/speech";
+import { Thread } from "berth/playground/thread";
 import { words } from "berth/playground/words";
-
-const NEAR_END_PX = 120;
 
 attach("[data-chat]", (root) => {
   const part = (name) => root.querySelector(`[data-${name}]`);
-  const conversation = new Conversation();
+  const { base, deploymentUrl } = root.dataset;
+  const state = JSON.parse(document.getElementById("chat-state").textContent);
+  const sides = attachSides(root);
   const parameters = new Parameters(part("parameters"));
-  const openPanel = attachPanel(root);
-  const prompt = part("prompt");
-  const views = [];
-  let stopper;
+  const speaker = new Speaker(part("said"));
+  const thread = new Thread(part("turns"), { base, deploymentUrl });
+  const composer = new Composer(part("composer"), { send: (message) => tried((question) => session.say(message, question)), stop: () => stop() });
+  const session = new Session(base, state, { shown, changed, begun, connected: (yes) => composer.tell(yes ? "" : words("lost")) });
 
-  function tell(text, button) {
-    const line = part("notice-line");
-    line.replaceChildren(text ?? "", ...(button ? [button] : []));
-    line.hidden = !text;
+  function shown() {
+    thread.show(session.path, (message) => session.tree.versions(message));
+    part("empty").hidden = session.path.length > 0;
+    composer.busy = session.growing.length > 0;
   }
 
-  function followed(change) {
-    const page = document.scrollingElement;
-    const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_END_PX;
-    change();
-    if (atEnd) page.scrollTop = page.scrollHeight;
+  function changed(id, { over = false } = {}) {
+    thread.changed(id, { over });
+    const { answer } = session.tree.get(id);
+    if (thread.last?.id === id) speaker.feed(answer.text, { done: over, last: over ? answer.error || words("over") : "" });
+    if (over) composer.busy = session.growing.length > 0;
   }
 
-  function arrange() {
-    views.forEach((view, index) => {
-      view.last = index === views.length - 1 && part("send") !== null;
-    });
-    part("empty").hidden = views.length > 0;
-    part("clear").hidden = views.length === 0;
-    if (part("send")) part("send").hidden = Boolean(stopper);
-    if (part("stop")) part("stop").hidden = !stopper;
+  /** A new conversation has an address now, and stands in the list. */
+  async function begun(url) {
+    history.replaceState(null, "", url);
+    await globalThis.htmx.ajax("GET", `${url}?part=conversations`, { target: "#conversation-list", swap: "outerHTML" });
+    await globalThis.htmx.ajax("GET", `${url}?part=head`, { target: "#chat-head", swap: "outerHTML" });
+    sides.refit();
   }
 
-  function show(turn) {
-    const view = new TurnView(turn, { deploymentUrl: root.dataset.deploymentUrl, onAgain: again });
-    views.push(view);
-    part("turns").append(view.element);
-    return view;
+  /** What is asked for, or nothing, having said why. */
+  function question() {
+    const config = part("target").selectedOptions[0]?.value;
+    if (!config) composer.tell(words("choose"));
+    else if (parameters.wrong) {
+      sides.panel.open();
+      parameters.wrong.closest("details")?.setAttribute("open", "");
+      parameters.wrong.reportValidity();
+    } else return { config, settings: parameters.value };
+    return undefined;
   }
 
-  function keep() {
-    if (!conversation.save()) tell(words("out_of_room"));
+  async function tried(work) {
+    const asked = question();
+    if (!asked) return false;
+    speaker.forget();
+    try {
+      await work(asked);
+      document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+      return true;
+    } catch (error) {
+      composer.tell(error.message);
+      return false;
+    }
   }
 
-  /** The config to ask, or nothing, having said why. */
-  function target() {
-    const chosen = part("target").selectedOptions[0];
-    const ready = chosen?.value && !("notReady" in chosen.dataset);
-    if (!ready) tell(chosen?.value ? words("not_ready", { config: chosen.value }) : words("choose"));
-    else if (parameters.wrong) openPanel();
-    if (ready && parameters.wrong) parameters.wrong.reportValidity();
-    return ready && !parameters.wrong ? chosen.value : undefined;
+  function stop() {
+    session.stopAll().catch((error) => composer.tell(error.message));
   }
 
-  async function ask(model) {
-    const messages = conversation.messages(parameters.system);
-    const turn = conversation.add({ role: "assistant", content: "", state: "growing", model });
-    const body = { model, messages, stream: true, stream_options: { include_usage: true }, ...parameters.numbers };
-    stopper = new AbortController();
-    const view = show(turn);
-    followed(arrange);
-    await fill(turn, root.dataset.url, body, stopper.signal, () => followed(() => view.drawSoon()));
-    stopper = undefined;
-    followed(() => {
-      view.draw();
-      arrange();
-    });
-    part("said").textContent = turn.error ?? turn.content;
-    keep();
-  }
+  const messageOf = (element) => session.tree.get(Number(element.closest("[data-message]").dataset.message));
+  const again = (message) => message && !composer.busy && composer.maySend && tried((asked) => session.again(message, asked));
 
-  function send() {
-    const content = prompt.value.trim();
-    if (!content || stopper || !part("send")) return;
-    const model = target();
-    if (!model) return;
-    tell();
-    prompt.value = "";
-    show(conversation.add({ role: "user", content }));
-    keep();
-    ask(model);
-    document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
-  }
-
-  function again() {
-    const model = stopper ? undefined : target();
-    if (!model || !conversation.dropAnswer()) return;
-    tell();
-    views.pop().element.remove();
-    ask(model);
-  }
-
-  function bringBack(turns) {
-    conversation.turns = turns;
-    turns.forEach(show);
-    tell();
-    keep();
-    arrange();
-  }
-
-  function clear() {
-    stopper?.abort();
-    const before = conversation.clear();
-    views.splice(0).forEach((view) => view.element.remove());
-    const undo = document.querySelector("template[data-undo]").content.firstElementChild.cloneNode(true);
-    undo.addEventListener("click", () => bringBack(before), { once: true });
-    tell(words("cleared"), undo);
-    arrange();
-    prompt.focus();
-  }
-
-  part("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    send();
+  part("turns").addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if ("again" in button.dataset) again(messageOf(button));
+    else if ("edit" in button.dataset) composer.edit(messageOf(button));
+    else if ("branch" in button.dataset) session.lookAt(messageOf(button), Number(button.dataset.branch));
+    else if ("copyAnswer" in button.dataset) copyText(messageOf(button).answer.text).then(() => flash(button));
   });
-  prompt.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    send();
+
+  const lastOf = (role) => session.path.findLast((message) => message.role === role);
+  const detachShortcuts = attachShortcuts(root, {
+    again: () => again(lastOf("assistant")),
+    version: (step) => lastOf("assistant") && session.lookAt(lastOf("assistant"), step),
+    fresh: () => location.assign(base),
+    settings: () => sides.panel.toggle(),
+    editLast: () => lastOf("user") && composer.edit(lastOf("user")),
+    focus: () => composer.prompt.focus(),
+    escape: () => sides.close() || (composer.edits ? composer.edit(null) : composer.busy && stop()),
   });
-  part("stop")?.addEventListener("click", () => {
-    stopper?.abort();
-    prompt.focus();
+  attachPresets(part("presets"), {
+    take({ settings, prompt }) {
+      parameters.value = settings;
+      if (prompt) composer.prompt.value = prompt;
+    },
+    current: () => ({ settings: parameters.value, prompt: composer.prompt.value }),
   });
-  part("clear").addEventListener("click", clear);
-  // A reload stops the answer: what came is kept and marked at the next start.
-  addEventListener("pagehide", () => conversation.save());
-  followed(() => {
-    conversation.turns.forEach(show);
-    arrange();
-  });
+  parameters.begin(state.settings);
+  shown();
+  document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
+  return () => {
+    detachShortcuts();
+    sides.stop();
+    thread.stop();
+    session.stop();
+  };
 });
+
+function flash(button) {
+  const word = button.querySelector("[data-copy-word]");
+  const before = (button.dataset.before ??= word.textContent);
+  word.textContent = button.dataset.copied;
+  setTimeout(() => (word.textContent = before), 1500);
+}

@@ -3,7 +3,7 @@
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
 
-import { dressCode } from "berth/playground/code_blocks";
+import { mathExtensions } from "berth/playground/math";
 
 const TAGS = "a b blockquote br code del em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s strong sub sup table tbody td th thead tr ul";
 const SAFE = {
@@ -15,6 +15,8 @@ const SAFE = {
   RETURN_DOM_FRAGMENT: true,
 };
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+/* Headings of an answer stand below the page's own. */
+const HEADINGS = { H1: "h3", H2: "h3", H3: "h4", H4: "h5", H5: "h6", H6: "h6" };
 
 const markdown = new Marked({
   gfm: true,
@@ -24,6 +26,7 @@ const markdown = new Marked({
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
   },
 });
+markdown.use({ extensions: mathExtensions });
 
 function tameLink(link) {
   if (!/^(?:https?:|mailto:)/i.test(link.getAttribute("href") ?? "")) link.removeAttribute("href");
@@ -36,27 +39,40 @@ function tamePicture(picture) {
   picture.replaceWith(document.createTextNode(`[${picture.alt}]`));
 }
 
-function fragmentOf(token) {
+function lower(heading) {
+  const next = document.createElement(HEADINGS[heading.tagName]);
+  next.append(...heading.childNodes);
+  heading.replaceWith(next);
+}
+
+function frameMath(code) {
+  const span = document.createElement("span");
+  span.className = code.className;
+  span.textContent = code.textContent;
+  code.replaceWith(span);
+}
+
+function frameTable(table) {
+  const frame = document.createElement("div");
+  frame.className = "answer-table";
+  frame.tabIndex = 0;
+  table.replaceWith(frame);
+  frame.append(table);
+}
+
+/** The blocks of `text` as Marked's tokens, what shows nothing among them. */
+export function blocksOf(text) {
+  return markdown.lexer(text);
+}
+
+/** One block as a fragment that may be shown. */
+export function fragmentOf(token) {
   const fragment = DOMPurify.sanitize(markdown.parser([token]), SAFE);
   fragment.querySelectorAll("a").forEach(tameLink);
   fragment.querySelectorAll("img").forEach(tamePicture);
-  fragment.querySelectorAll("[class]:not(pre > code)").forEach((element) => element.removeAttribute("class"));
+  fragment.querySelectorAll("h1, h2, h3, h4, h5, h6").forEach(lower);
+  fragment.querySelectorAll("code.math-block, code.math-inline").forEach(frameMath);
+  fragment.querySelectorAll("table").forEach(frameTable);
+  fragment.querySelectorAll("[class]:not(pre > code, span, .answer-table)").forEach((element) => element.removeAttribute("class"));
   return fragment;
-}
-
-/** Show `text` in `element`. Called for each growth of a stream, it renders only the blocks that changed;
-    code is coloured once its block is complete (`done`, or another block follows). */
-export function renderMarkdown(element, text, { done }) {
-  const tokens = markdown.lexer(text).filter((token) => token.type !== "space" && token.type !== "def");
-  tokens.forEach((token, index) => {
-    const state = done || index < tokens.length - 1 ? "whole" : "growing";
-    let block = element.children[index];
-    if (block?.source === token.raw && block.dataset.block === state) return;
-    block ??= element.appendChild(document.createElement("div"));
-    if (block.source !== token.raw) block.replaceChildren(fragmentOf(token));
-    block.source = token.raw;
-    block.dataset.block = state;
-    if (state === "whole") block.querySelectorAll("pre > code").forEach(dressCode);
-  });
-  while (element.children.length > tokens.length) element.lastElementChild.remove();
 }

@@ -1,38 +1,54 @@
-/* The settings: a panel that folds away, and on narrow screens a drawer. */
+/* The two sides of the playground, conversations and settings: each folds away, and is a drawer on narrow screens. */
 
-const KEY = "berth.playground.panel";
-const narrow = matchMedia("(max-width: 60rem)");
+const SIDES = {
+  panel: { key: "berth.playground.panel", narrow: matchMedia("(max-width: 60rem)") },
+  list: { key: "berth.playground.list", narrow: matchMedia("(max-width: 75rem)") },
+};
 
-/** Attach to the playground's root; returns a function that opens the panel. */
-export function attachPanel(root) {
-  const panel = root.querySelector("[data-panel]");
-  const toggle = root.querySelector("[data-panel-toggle]");
+function attachSide(root, name) {
+  const { key, narrow } = SIDES[name];
+  const side = root.querySelector(`[data-${name}]`);
+  const state = `${name}Open`;
+  // The head is drawn anew when a conversation begins.
+  const toggle = () => root.querySelector(`[data-${name}-toggle]`);
 
   function show(open) {
-    root.dataset.panelOpen = String(open);
-    toggle.setAttribute("aria-expanded", String(open));
-    if (!narrow.matches) localStorage.setItem(KEY, open ? "open" : "folded");
-  }
-
-  function close() {
-    show(false);
-    toggle.focus();
+    root.dataset[state] = String(open);
+    toggle().setAttribute("aria-expanded", String(open));
+    if (!narrow.matches) localStorage.setItem(key, open ? "open" : "folded");
   }
 
   function fit() {
-    show(narrow.matches ? false : localStorage.getItem(KEY) !== "folded");
+    show(narrow.matches ? false : localStorage.getItem(key) !== "folded");
   }
 
-  toggle.addEventListener("click", () => {
-    const open = root.dataset.panelOpen !== "true";
+  function close() {
+    if (!narrow.matches || root.dataset[state] !== "true") return false;
+    show(false);
+    toggle().focus();
+    return true;
+  }
+
+  root.addEventListener("click", (event) => {
+    if (!event.target.closest(`[data-${name}-toggle]`)) return;
+    const open = root.dataset[state] !== "true";
     show(open);
-    if (open && narrow.matches) panel.querySelector("[data-panel-close]").focus();
-  });
-  for (const closer of root.querySelectorAll("[data-panel-close]")) closer.addEventListener("click", close);
-  root.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && narrow.matches && root.dataset.panelOpen === "true") close();
+    if (open && narrow.matches) side.querySelector("button, a, input")?.focus();
   });
   narrow.addEventListener("change", fit);
   fit();
-  return () => show(true);
+  return { open: () => show(true), toggle: () => toggle().click(), close, fold: () => show(false), fit, stop: () => narrow.removeEventListener("change", fit) };
+}
+
+/** Attach both to the playground's root. */
+export function attachSides(root) {
+  const sides = { panel: attachSide(root, "panel"), list: attachSide(root, "list") };
+  const close = () => Object.values(sides).map((side) => side.close()).some(Boolean);
+  root.addEventListener("click", (event) => {
+    if (event.target.closest("[data-panel-close]") && !close()) {
+      sides.panel.fold();
+      root.querySelector("[data-panel-toggle]").focus();
+    }
+  });
+  return { ...sides, close, refit: () => Object.values(sides).forEach((side) => side.fit()), stop: () => Object.values(sides).forEach((side) => side.stop()) };
 }

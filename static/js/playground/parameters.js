@@ -1,20 +1,83 @@
-/* The form of sampling parameters: kept for the tab, checked before sending, left out where empty. */
+/* The form of settings: kept for the tab, checked before sending, left out where empty. */
 
-const KEY = "berth.playground.parameters";
+import { words } from "berth/playground/words";
+
+const KEY = "berth.playground.settings";
+
+function objectIn(field) {
+  if (!field.value.trim()) return undefined;
+  try {
+    const content = JSON.parse(field.value);
+    if (content && typeof content === "object" && !Array.isArray(content)) return content;
+  } catch {
+    // Said by the field itself.
+  }
+  return null;
+}
 
 export class Parameters {
   constructor(form) {
     this.form = form;
-    this.restore();
-    form.addEventListener("input", () => this.save());
+    form.addEventListener("input", () => {
+      this.check();
+      this.save();
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
-  restore() {
+  field(name) {
+    return this.form.elements.namedItem(name);
+  }
+
+  get numberFields() {
+    return [...this.form.querySelectorAll("input[type=number]")];
+  }
+
+  /** The settings as the server takes them. */
+  get value() {
+    const filled = this.numberFields.filter((field) => field.value !== "");
+    const think = this.field("think").value;
+    const settings = {
+      system: this.field("system").value.trim(),
+      numbers: Object.fromEntries(filled.map((field) => [field.name, field.valueAsNumber])),
+      stop: this.field("stop").value.split("\n").filter(Boolean),
+      json_mode: this.field("json_mode").checked,
+      think: think === "true" || (think === "false" ? false : think || null),
+      ollama_options: objectIn(this.field("ollama_options")),
+      extra: objectIn(this.field("extra")),
+    };
+    return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined && value !== null));
+  }
+
+  set value(settings) {
+    for (const field of this.numberFields) field.value = settings.numbers?.[field.name] ?? "";
+    this.field("system").value = settings.system ?? "";
+    this.field("stop").value = (settings.stop ?? []).join("\n");
+    this.field("json_mode").checked = settings.json_mode === true;
+    this.field("think").value = settings.think === undefined || settings.think === null ? "" : String(settings.think);
+    for (const name of ["ollama_options", "extra"]) {
+      const content = settings[name];
+      this.field(name).value = content && Object.keys(content).length > 0 ? JSON.stringify(content, null, 1) : "";
+    }
+    this.check();
+    this.save();
+  }
+
+  check() {
+    for (const field of this.form.querySelectorAll("[data-json]")) {
+      field.setCustomValidity(objectIn(field) === null ? words("no_json") : "");
+    }
+  }
+
+  /** The first field whose value cannot be sent, or null. */
+  get wrong() {
+    return this.form.querySelector("input:invalid, textarea:invalid");
+  }
+
+  /** Begin with what the conversation was asked with last, else with what this tab had. */
+  begin(settings) {
     try {
-      for (const [name, value] of Object.entries(JSON.parse(sessionStorage.getItem(KEY) ?? "{}"))) {
-        if (this.form.elements[name]) this.form.elements[name].value = value;
-      }
+      this.value = settings ?? JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
     } catch {
       sessionStorage.removeItem(KEY);
     }
@@ -22,24 +85,9 @@ export class Parameters {
 
   save() {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(Object.fromEntries(new FormData(this.form))));
+      sessionStorage.setItem(KEY, JSON.stringify(this.value));
     } catch {
       // Without room the values last until the page is left.
     }
-  }
-
-  /** The first field whose value is out of its range, or null. */
-  get wrong() {
-    return this.form.querySelector(":invalid");
-  }
-
-  get system() {
-    return this.form.elements.system.value.trim();
-  }
-
-  /** Name -> number, of the fields that are filled in. */
-  get numbers() {
-    const fields = [...this.form.querySelectorAll("input[type=number]")].filter((field) => field.value !== "");
-    return Object.fromEntries(fields.map((field) => [field.name, field.valueAsNumber]));
   }
 }

@@ -1,27 +1,24 @@
-/* One message on the page. A growing answer is drawn at most once a frame. */
+/* One message on the page. A growing answer is drawn at most once a frame, and less often where drawing is slow. */
 
-import { renderMarkdown } from "berth/playground/markdown";
+import { figuresOf } from "berth/playground/figures";
+import { GrowingText } from "berth/playground/growing";
 import { words } from "berth/playground/words";
 
-function figures({ first_ms: first, rate, about, usage, finish }) {
-  const rounded = rate < 10 ? rate.toFixed(1) : Math.round(rate);
-  return [
-    first !== undefined && words("first_token", { ms: Math.round(first) }),
-    rate !== undefined && words(about ? "about_rate" : "rate", { rate: rounded }),
-    usage && words("tokens", { prompt: usage.prompt_tokens, answer: usage.completion_tokens }),
-    finish === "length" && words("length"),
-  ].filter(Boolean);
-}
+/* After a frame that took long the page rests this many times as long. */
+const REST = 3;
 
 export class TurnView {
-  constructor(turn, { deploymentUrl, onAgain }) {
-    this.turn = turn;
-    this.deploymentUrl = deploymentUrl;
-    const template = document.querySelector(`template[data-turn="${turn.role}"]`);
-    this.element = template.content.firstElementChild.cloneNode(true);
-    this.frame = 0;
-    if (turn.role === "assistant") this.part("again").addEventListener("click", onAgain);
-    this.draw();
+  /** `context`: base and deploymentUrl of the page. */
+  constructor(message, context) {
+    this.message = message;
+    this.context = context;
+    this.element = document.querySelector(`template[data-turn="${message.role}"]`).content.firstElementChild.cloneNode(true);
+    this.element.dataset.message = message.id;
+    this.isAnswer = message.role === "assistant";
+    this.text = this.isAnswer ? new GrowingText(this.part("text")) : null;
+    this.began = performance.now();
+    this.notBefore = 0;
+    if (!this.isAnswer) this.drawSaid();
   }
 
   part(name) {
@@ -30,49 +27,95 @@ export class TurnView {
 
   /** Draw at the next frame, however often this is called before it. */
   drawSoon() {
-    this.frame ||= requestAnimationFrame(() => {
+    this.frame ||= requestAnimationFrame((now) => {
       this.frame = 0;
+      if (now < this.notBefore) {
+        this.drawSoon();
+        return;
+      }
       this.draw();
+      const took = performance.now() - now;
+      this.notBefore = now + (took > 8 ? took * REST : 0);
     });
   }
 
-  /** Draw what the turn is now. */
+  /** Draw what the message is now. */
   draw() {
+    if (!this.isAnswer) return;
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    if (this.turn.role === "user") this.part("text").textContent = this.turn.content;
-    else this.drawAnswer();
-  }
-
-  drawAnswer() {
-    const { content, reasoning = "", state, model, error } = this.turn;
-    const growing = state === "growing";
-    this.element.setAttribute("aria-busy", String(growing));
-    this.part("name").textContent = model;
-    renderMarkdown(this.part("text"), content, { done: !growing });
+    const { text, reasoning = "", state, live, config, error, calls = [] } = this.message.answer;
+    this.element.setAttribute("aria-busy", String(live));
+    this.part("name").textContent = config;
+    this.text.update(text, { done: !live });
     this.part("thoughts").hidden = !reasoning;
-    if (this.part("reasoning").textContent !== reasoning) this.part("reasoning").textContent = reasoning;
-    this.part("waiting").hidden = !growing || Boolean(content || reasoning);
+    if (this.part("reasoning").textContent.length !== reasoning.length) this.part("reasoning").textContent = reasoning;
+    this.drawCalls(calls);
+    this.part("waiting").hidden = !live || Boolean(text);
     this.part("error").hidden = !error;
     this.part("error-text").textContent = error ?? "";
-    this.part("facts").hidden = growing;
-    if (!growing) this.drawFacts();
+    this.part("mark").hidden = !["stopped", "interrupted", "failed"].includes(state);
+    this.part("mark-text").textContent = this.part("mark").hidden ? "" : words(state);
+    this.part("again").hidden = live;
+    this.drawFacts();
   }
 
   drawFacts() {
-    const { state, deployment } = this.turn;
-    this.part("mark").hidden = state === "done" || state === "failed";
-    if (state === "stopped" || state === "interrupted") this.part("mark-text").textContent = words(state);
-    this.part("figures").textContent = figures(this.turn).join(" · ");
+    const { answer } = this.message;
+    if (answer.live) {
+      const seconds = Math.round((performance.now() - this.began) / 1000);
+      this.part("waiting-text").textContent = answer.reasoning ? words("thinking") : words("waiting", { s: seconds });
+    }
+    this.part("figures").textContent = figuresOf(answer).join(" · ");
+    const { deployment_id: deployment, request_id: request } = answer.facts ?? {};
     const link = this.part("deployment");
     link.hidden = !deployment;
-    if (!deployment) return;
-    link.textContent = words("deployment", { id: deployment });
-    link.href = this.deploymentUrl.replace("/0/", `/${encodeURIComponent(deployment)}/`);
+    link.textContent = deployment ? words("deployment", { id: deployment }) : "";
+    if (deployment) link.href = this.context.deploymentUrl.replace("/0/", `/${encodeURIComponent(deployment)}/`);
+    this.part("request").textContent = request ? words("request", { id: request.slice(0, 8) }) : "";
+    this.part("request").title = request ?? "";
   }
 
-  /** Whether this answer offers to be asked again: only the last one does. */
-  set last(isLast) {
-    if (this.turn.role === "assistant") this.part("again").hidden = !isLast;
+  drawCalls(calls) {
+    const shelf = this.part("calls");
+    shelf.hidden = calls.length === 0;
+    calls.forEach((call, index) => {
+      const shown = shelf.children[index] ?? shelf.appendChild(document.querySelector("template[data-call]").content.firstElementChild.cloneNode(true));
+      shown.querySelector("[data-call-name]").textContent = call.name;
+      shown.querySelector("[data-call-arguments]").textContent = readable(call.arguments);
+    });
+  }
+
+  drawSaid() {
+    this.part("text").textContent = this.message.text;
+    const shelf = this.part("shown");
+    shelf.hidden = this.message.pictures.length === 0;
+    for (const picture of this.message.pictures) {
+      const image = document.createElement("img");
+      Object.assign(image, { src: `${this.context.base}pictures/${picture.id}/`, alt: words("picture", picture), loading: "lazy", width: picture.width, height: picture.height });
+      shelf.append(image);
+    }
+  }
+
+  /** Say which of `versions` this is. */
+  showVersions(versions) {
+    const place = versions.findIndex((each) => each.id === this.message.id);
+    this.part("branches").hidden = versions.length < 2;
+    this.part("branch-place").textContent = words("branch", { n: place + 1, of: versions.length });
+    this.part('branch="-1"').disabled = place === 0;
+    this.part('branch="1"').disabled = place === versions.length - 1;
+  }
+
+  remove() {
+    cancelAnimationFrame(this.frame);
+    this.element.remove();
+  }
+}
+
+function readable(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
   }
 }

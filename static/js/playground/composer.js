@@ -1,0 +1,73 @@
+/* The message being written: its text, its pictures, and which earlier message it is to replace. */
+
+import { Pictures } from "berth/playground/pictures";
+
+export class Composer {
+  /** `send({ text, pictures, edits })` gives whether it was taken; `stop()`. */
+  constructor(form, { send, stop }) {
+    this.form = form;
+    this.prompt = form.querySelector("[data-prompt]");
+    this.pictures = new Pictures(form, { complain: (sentence) => this.tell(sentence) });
+    this.edits = null;
+    this.send = send;
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.prompt.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.submit();
+    });
+    this.part("stop")?.addEventListener("click", () => {
+      stop();
+      this.prompt.focus();
+    });
+    this.part("edit-cancel").addEventListener("click", () => this.edit(null));
+  }
+
+  part(name) {
+    return this.form.querySelector(`[data-${name}]`);
+  }
+
+  get maySend() {
+    return this.part("send") !== null;
+  }
+
+  /** Say something above the field; nothing takes it away. */
+  tell(sentence = "") {
+    const line = this.part("notice-line");
+    line.textContent = sentence;
+    line.hidden = !sentence;
+  }
+
+  set busy(isBusy) {
+    if (!this.maySend) return;
+    this.part("send").hidden = isBusy;
+    this.part("stop").hidden = !isBusy;
+  }
+
+  get busy() {
+    return this.maySend && this.part("send").hidden;
+  }
+
+  async submit() {
+    const text = this.prompt.value.trim();
+    const pictures = this.pictures.ids;
+    if ((!text && pictures.length === 0) || this.busy || this.sending || !this.maySend) return;
+    this.sending = true;
+    this.tell();
+    const taken = await this.send({ text, pictures, edits: this.edits });
+    this.sending = false;
+    if (taken) this.edit(null);
+  }
+
+  /** Write `message` anew; null: write another one. */
+  edit(message) {
+    this.edits = message;
+    this.part("editing").hidden = message === null;
+    this.prompt.value = message?.text ?? "";
+    this.pictures.set(message?.pictures ?? []);
+    this.prompt.focus();
+  }
+}

@@ -1,0 +1,28 @@
+/* Whoever looks at the end of a page stays there while it grows; whoever scrolled away is left alone. */
+
+const NEAR_PX = 120;
+
+/** Follow the end of the page while `element` grows; returns what stops that. */
+export function attachEnd(element) {
+  const page = document.scrollingElement;
+  let follows = true;
+  let before = page.scrollTop;
+  const isNear = () => page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_PX;
+
+  // Only going up is a wish to leave: a page that grew is not at its end either.
+  function scrolled() {
+    if (page.scrollTop < before - 1) follows = isNear();
+    else if (isNear()) follows = true;
+    before = page.scrollTop;
+  }
+
+  const sizes = new ResizeObserver(() => {
+    if (follows) page.scrollTop = page.scrollHeight;
+  });
+  sizes.observe(element);
+  addEventListener("scroll", scrolled, { passive: true });
+  return () => {
+    sizes.disconnect();
+    removeEventListener("scroll", scrolled);
+  };
+}

@@ -1,0 +1,81 @@
+/* The branch that is looked at, on the page: a view for each message, and what grows among them. */
+
+import { noteRate } from "berth/playground/figures";
+import { attachEnd } from "berth/playground/end";
+import { TurnView } from "berth/playground/turn_view";
+
+const TICK_MS = 500;
+/* Long chats are drawn from their end; the rest while nothing else is to be done. */
+const DRAWN_AT_ONCE = 12;
+
+const idle = globalThis.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 16));
+
+export class Thread {
+  constructor(element, context) {
+    this.element = element;
+    this.context = context;
+    this.views = new Map();
+    this.waiting = [];
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.stopFollowing = attachEnd(element);
+  }
+
+  /** Show these messages, in this order; `versionsOf(message)` gives the branches beside one. */
+  show(path, versionsOf) {
+    const wanted = new Set(path.map((message) => message.id));
+    for (const [id, view] of this.views) {
+      if (wanted.has(id)) continue;
+      view.remove();
+      this.views.delete(id);
+    }
+    path.forEach((message, index) => {
+      let view = this.views.get(message.id);
+      if (!view) {
+        view = new TurnView(message, this.context);
+        this.views.set(message.id, view);
+        if (index >= path.length - DRAWN_AT_ONCE) view.draw();
+        else this.waiting.push(view);
+      } else view.draw();
+      if (this.element.children[index] !== view.element) this.element.insertBefore(view.element, this.element.children[index] ?? null);
+      if (versionsOf) view.showVersions(versionsOf(message));
+    });
+    this.last = path.at(-1);
+    if (this.waiting.length > 0) idle((deadline) => this.drawWaiting(deadline));
+  }
+
+  drawWaiting(deadline) {
+    do this.waiting.pop()?.draw();
+    while (this.waiting.length > 0 && deadline.timeRemaining() > 4);
+    if (this.waiting.length > 0) idle((next) => this.drawWaiting(next));
+  }
+
+  view(id) {
+    return this.views.get(id);
+  }
+
+  get growing() {
+    return [...this.views.values()].filter((view) => view.message.answer?.live);
+  }
+
+  /** An answer got more, or ended. */
+  changed(id, { over = false } = {}) {
+    const view = this.views.get(id);
+    if (!view) return;
+    noteRate(view.message.answer, performance.now());
+    if (over) view.draw();
+    else view.drawSoon();
+  }
+
+  tick() {
+    for (const view of this.growing) {
+      noteRate(view.message.answer, performance.now());
+      view.drawFacts();
+    }
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.stopFollowing();
+    this.views.forEach((view) => view.remove());
+  }
+}
