@@ -8,7 +8,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from . import health, views
+from . import health, palette, views
 from .doctor import views as doctor_views
 from .metrics import views as metrics_views
 
@@ -17,6 +17,7 @@ admin.site.site_header = admin.site.site_title = "Berth"
 dashboard = (
     [
         path("", views.overview, name="overview"),
+        path("palette/", palette.palette, name="palette"),
         path("activity/", views.activity, name="activity"),
         path("doctor/", doctor_views.doctor, name="doctor"),
         path("doctor/<str:name>/examine/", doctor_views.examine, name="examine"),

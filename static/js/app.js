@@ -7,3 +7,4 @@ import "berth/theme";
 import "berth/confirm";
 import "berth/notices";
 import "berth/copy";
+import "berth/palette";
