@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec
 
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
@@ -45,14 +45,14 @@ def answers_json(
         add_never_cache_headers(response)
         return response
 
-    return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", answered)
+    return answered
 
 
 def takes_json(
     view: Callable[Concatenate[PageRequest, P], object],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
     """As :func:`answers_json`, for POST only."""
-    return cast("Callable[Concatenate[HttpRequest, P], HttpResponseBase]", require_POST(answers_json(view)))
+    return require_POST(answers_json(view))
 
 
 def told(request: HttpRequest) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A model server that says what it is told to: the last message of a chat is the name of a script.
 
 Standard library only, so that any process can run it. ``say NAME``: a hostile output, in pieces. ``count N``: N
-numbered words, ten milliseconds apart. ``die``: three words, then a closed connection. ``refuse``: status 500 with words
-of its own. ``hold``: three words, then silence until the client leaves. ``markdown``, ``reason``, ``tool``. Anything
-else is answered at once.
+numbered words, ten milliseconds apart. ``die``: three words, then a closed connection. ``refuse``: status 500 with
+words of its own. ``hold``: three words, then silence until the client leaves. ``markdown``, ``reason``, ``tool``.
+Anything else is answered at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hostile_outputs import HOSTILE
+# Run as a script, by a process that knows nothing of tests.
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+from tests.browser.hostile_outputs import HOSTILE
 
 PIECE = 997
 MARKDOWN = """\
