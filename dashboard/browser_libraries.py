@@ -17,7 +17,7 @@ FILES = {
     "vendor/tabler/tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
     "vendor/marked/marked.esm.js": "marked/lib/marked.esm.js",
     "vendor/dompurify/purify.es.mjs": "dompurify/dist/purify.es.mjs",
-    "vendor/katex/katex.mjs": "katex/dist/katex.mjs",
+    "vendor/katex/katex.min.js": "katex/dist/katex.min.js",
     "vendor/highlight/highlight.min.js": "@highlightjs/cdn-assets/es/highlight.min.js",
     "vendor/highlight/github.min.css": "@highlightjs/cdn-assets/styles/github.min.css",
     "vendor/highlight/github-dark.min.css": "@highlightjs/cdn-assets/styles/github-dark.min.css",

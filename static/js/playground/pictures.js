@@ -14,7 +14,8 @@ export class Pictures {
     this.items = [];
     const chooser = form.querySelector("[data-picture-file]");
     chooser.addEventListener("change", () => {
-      this.add(chooser.files);
+      // The list empties itself with the field.
+      this.add([...chooser.files]);
       chooser.value = "";
     });
     form.addEventListener("paste", (event) => this.takeFrom(event, event.clipboardData));
