@@ -28,8 +28,13 @@ from deployments.catalogue.loading import load_catalogue
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
 from deployments.lifecycle.phases import Phase
 from deployments.models import Attempt, AuditEntry, Config, Deployment, DeploymentEvent, Node
-from playground.models import GatewayKey
+from playground.chat.settings import ChatSettings
+from playground.models import GatewayKey, Picture
+from playground.services.conversations import Question
 from playground.services.keys import create_key
+from playground.services.presets import PresetContent, keep_preset
+from playground.services.sharing import share_branch
+from tests.playground.chatting import begin
 
 pytestmark = pytest.mark.django_db
 HOST = Actor(name="root", via="cli")
@@ -52,7 +57,7 @@ def run_of(config: Config, phase: Phase, **columns: Any) -> Deployment:
 
 @pytest.fixture
 def used() -> Deployment:
-    """An installation with people, a key, and two runs that have ended."""
+    """An installation with people, a key, a conversation, and two runs that have ended."""
     load_catalogue(HOST)
     ann = User.objects.create_user("ann", password="correct horse")
     ann.groups.add(Group.objects.get(name="operator"))
@@ -65,7 +70,20 @@ def used() -> Deployment:
     for run in (first, second):
         Attempt.objects.create(deployment=run, number=1, started_at=AT, exit_code=-9, log="读取\nline two", cause="x")
         DeploymentEvent.objects.create(deployment=run, at=AT, phase=run.phase, reason="ended", reason_params={"a": [1]})
+    chat_of(ann)
     return second
+
+
+def chat_of(user: User) -> None:
+    """A conversation with a picture, shared, and a preset."""
+    settings = ChatSettings(system="简短", numbers={"temperature": 0.5})
+    picture = Picture.objects.create(
+        owner=user, media_type="image/png", width=1, height=1, size_bytes=3, content=b"\x00\xffp"
+    )
+    question = Question(config="smollm2-135m", settings=settings)
+    asked = begin(user, "你好", question=question, picture_ids=[picture.pk])
+    share_branch(asked.conversation.pk, actor=Actor.person(user))
+    keep_preset("brief", PresetContent(settings=settings, is_shared=True), actor=Actor.person(user))
 
 
 def exported() -> bytes:

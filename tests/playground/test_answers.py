@@ -148,6 +148,7 @@ async def test_calls_of_tools_are_kept(gateway: RunningGateway, person: User) ->
     [
         (scripts.refuse, "failed", "", "the prompt is too long for the context"),
         (scripts.telling({"error": {"message": "CUDA out of memory"}}, status=500), "failed", "", "CUDA out of memory"),
+        (scripts.telling({"error": {"message": "quota reached"}}, status=429), "failed", "", "quota reached"),
         (scripts.saying(frame("He"), cut=True), "interrupted", "He", "broke off"),
         (
             scripts.saying(frame("He"), b'data: {"error":{"message":"no memory"}}\n\n', STREAM[-1]),
