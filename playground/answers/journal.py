@@ -22,7 +22,7 @@ from playground.protocols.streaming import Facts
 from .database import in_database
 from .names import KEPT_S, MOST_DELTAS, answer_deltas
 from .progress import Progress
-from .storing import end_answer, keep_progress
+from .storing import End, end_answer, keep_progress
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 PACE_S: Final = 0.03
 KEEP_EVERY_S: Final = 2.0
 PATIENCE_S: Final = 2.0
+#: Between tries to write the end.
+END_PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
 class _Told(NamedTuple):
@@ -90,18 +92,26 @@ class Journal:
     async def end(self, state: Answer.State, *, error: str, error_code: str) -> None:
         """Tell the rest, keep everything, then say that it is over: whoever hears that finds all in the row."""
         await self._tell(self._delta())
-        await in_database(
-            end_answer,
-            self.answer_id,
-            self._progress,
-            state=state,
-            error=error,
-            error_code=error_code,
-            sequence=self._sequence + 1,
-            facts=self.facts.copy(),
-            duration_ms=round((self._clock() - self._progress.sent_at) * 1000),
-        )
+        ended = End(state=state, error=error, error_code=error_code, duration_ms=self._duration_ms)
+        await self._keep_end(ended)
         await self._tell({"over": True})
+
+    @property
+    def _duration_ms(self) -> int:
+        return round((self._clock() - self._progress.sent_at) * 1000)
+
+    async def _keep_end(self, ended: End) -> None:
+        """Write the end, again where the database is busy: nobody else knows what came."""
+        facts, sequence = self.facts.copy(), self._sequence + 1
+        for pause_s in (*END_PAUSES_S, None):
+            try:
+                await in_database(end_answer, self.answer_id, self._progress, ended, sequence=sequence, facts=facts)
+                return
+            except DatabaseError as error:
+                if pause_s is None:
+                    raise
+                logger.warning("The end of answer %s is kept later: %s", self.answer_id, error)
+                await asyncio.sleep(pause_s)
 
     async def _keep(self) -> None:
         facts = self.facts.copy()

@@ -16,7 +16,8 @@ from deployments.cancelling import end_task
 from deployments.exceptions import BerthError
 from deployments.redis import RedisError
 from playground.models import Answer
-from playground.protocols.streaming import GatewayClient, ask_gateway
+from playground.protocols.streaming import Facts, GatewayClient, ask_gateway, facts_in
+from playground.protocols.streams.events import Served
 from playground.services.person_token import make_person_token
 
 from .database import in_database
@@ -118,11 +119,11 @@ class Making:
         url = self._gateway_url().rstrip("/") + plan.path
         token = make_person_token(plan.user_id)
         async with ask_gateway(self._client, url, plan.body, token=token, language=self._language) as arriving:
-            journal.facts |= arriving.facts
-            journal.facts["replica"] = await in_database(replica_name, arriving.facts.get("deployment_id"))
-            journal.note()
+            await self._note_facts(arriving.facts)
             async for chunk in arriving.chunks:
                 for event in plan.reader.feed(chunk):
+                    if isinstance(event, Served):
+                        await self._note_facts(facts_in(dict(event.headers)))
                     progress.apply(event, now=self._clock())
                 if progress.first_token_ms is not None:
                     journal.facts["first_token_ms"] = progress.first_token_ms
@@ -133,6 +134,12 @@ class Making:
             progress.apply(event, now=self._clock())
         if progress.load_ms and "start_ms" not in journal.facts:
             journal.facts["start_ms"] = progress.load_ms
+
+    async def _note_facts(self, facts: Facts) -> None:
+        self._journal.facts |= facts
+        if "deployment_id" in facts:
+            self._journal.facts["replica"] = await in_database(replica_name, facts["deployment_id"])
+        self._journal.note()
 
     def _read_outcome(self) -> Outcome:
         progress = self._progress

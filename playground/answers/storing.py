@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -28,22 +29,28 @@ def keep_progress(answer_id: int, progress: Progress, *, sequence: int, facts: F
             Message.objects.filter(pk=answer_id).update(content=progress.content)
 
 
-def end_answer(
-    answer_id: int,
-    progress: Progress,
-    *,
-    state: Answer.State,
-    error: str,
-    error_code: str,
-    sequence: int,
-    facts: Facts,
-    duration_ms: int,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """How an answer ended; ``duration_ms`` from sending the request."""
+
+    state: Answer.State
+    error: str
+    error_code: str
+    duration_ms: int
+
+
+def end_answer(answer_id: int, progress: Progress, end: End, *, sequence: int, facts: Facts) -> None:
     """Write how it ended, with everything that came. Also over "interrupted", when the task was only slow."""
-    ended = {"state": state, "error": error, "error_code": error_code[:60], "ended_at": timezone.now()}
+    ended = {
+        "state": end.state,
+        "error": end.error,
+        "error_code": end.error_code[:60],
+        "duration_ms": end.duration_ms,
+        "ended_at": timezone.now(),
+    }
     with transaction.atomic():
         rows = Answer.objects.filter(pk=answer_id, state__in=(*Answer.LIVE, Answer.State.INTERRUPTED))
-        if rows.update(duration_ms=duration_ms, **ended, **_columns(progress, sequence, facts)):
+        if rows.update(**ended, **_columns(progress, sequence, facts)):
             Message.objects.filter(pk=answer_id).update(content=progress.content)
 
 

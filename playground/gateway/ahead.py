@@ -26,10 +26,14 @@ _NO_STREAM: Final = _("The model's server sent no stream. Its log may have the c
 
 
 class Ahead:
-    """An ASGI ``send`` for what follows keep-alives that were sent with ``send``, the client's own."""
+    """An ASGI ``send`` for what follows keep-alives that were sent with ``send``, the client's own.
 
-    def __init__(self, send: Send, *, shape: ErrorShape, ending: str, language: str) -> None:
+    ``tells_facts``: a client that asked for them gets the headers that are too late as a comment of the stream.
+    """
+
+    def __init__(self, send: Send, *, shape: ErrorShape, ending: str, language: str, tells_facts: bool = False) -> None:
         self._send = send
+        self._tells_facts = tells_facts and shape != "ollama"
         self._shape = shape
         self._ending = ending
         self._language = language
@@ -39,7 +43,7 @@ class Ahead:
     async def __call__(self, message: Message) -> None:
         """Pass on one message, or hold it until an answer that is no stream is complete."""
         if message["type"] == "http.response.start":
-            self._begin(message["status"], message["headers"])
+            await self._begin(message["status"], message["headers"])
         elif self._held is None:
             await self._send(message)
         else:
@@ -47,11 +51,14 @@ class Ahead:
             if not message.get("more_body"):
                 await self._send({"type": "http.response.body", "body": self._in_stream(bytes(self._held))})
 
-    def _begin(self, status: int, headers: RawHeaders) -> None:
+    async def _begin(self, status: int, headers: RawHeaders) -> None:
         kind = next((value for name, value in headers if name == b"content-type"), b"")
         self._is_error = status != 200
         if self._is_error or not kind.startswith(LINES if self._shape == "ollama" else EVENTS):
             self._held = bytearray()
+        elif self._tells_facts:
+            told = b" ".join(b"%b=%b" % pair for pair in headers if pair[0].startswith(b"x-berth-"))
+            await self._send({"type": "http.response.body", "body": b": %b\n\n" % told, "more_body": True})
 
     def _in_stream(self, body: bytes) -> bytes:
         try:

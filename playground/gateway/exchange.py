@@ -23,8 +23,8 @@ class Exchange:
         self.shape = shape_at(self.path)
         #: Sent with every answer besides its own.
         self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
-        #: Seconds that the request waited for a place at a server; told with the answer.
-        self.waited_s: float | None = None
+        #: How long the request waited before it was sent on; told with the answer.
+        self.wait_headers: tuple[tuple[bytes, bytes], ...] = ()
         #: What was sent, in parts, and whether one is on its way: a client that reads nothing holds it up.
         self.parts = 0
         self.sending = False
@@ -44,8 +44,7 @@ class Exchange:
         self.started = True
         headers.append((b"x-request-id", self.request_id))
         headers.extend(self.extra_headers)
-        if self.waited_s is not None:
-            headers.append((b"x-berth-queue-ms", b"%d" % (self.waited_s * 1000)))
+        headers.extend(self.wait_headers)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def go_ahead(self, headers: RawHeaders, ahead: Callable[[Send], Send]) -> None:

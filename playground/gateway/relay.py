@@ -83,7 +83,7 @@ class Relay:
         while not answered:
             route = await self._take(find, attempts, tally)
             tally.route = route
-            job.exchange.waited_s = tally.queue_s
+            job.exchange.wait_headers = tally.wait_headers
             attempts.begin(route)
             try:
                 answered = await self._try(job, route, attempts)

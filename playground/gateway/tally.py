@@ -32,12 +32,20 @@ class Tally:
     status: int = 500
     usage: Usage = UNKNOWN
     queue_s: float = 0.0
+    #: The part of ``queue_s`` for which a model was started.
+    start_s: float = 0.0
     first_token_s: float | None = None
     reservation: Reservation = UNLIMITED
 
     def note_first_token(self) -> None:
         """The first part of a stream goes to the client."""
         self.first_token_s = time.perf_counter() - self.began
+
+    @property
+    def wait_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What the client is told of its wait: for a place at a server, and for a start if there was one."""
+        queue = (b"x-berth-queue-ms", b"%d" % ((self.queue_s - self.start_s) * 1000))
+        return (queue, (b"x-berth-start-ms", b"%d" % (self.start_s * 1000))) if self.start_s else (queue,)
 
     def settle(self) -> None:
         """End the reservation: what no engine computed costs nothing, what broke off keeps its reserve."""

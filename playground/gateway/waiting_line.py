@@ -91,7 +91,9 @@ class WaitingLine:
             await self._hold(job, starting)
         finally:
             self._leave(starting)
-            job.tally.queue_s += time.perf_counter() - began
+            waited_s = time.perf_counter() - began
+            job.tally.queue_s += waited_s
+            job.tally.start_s += waited_s
         if isinstance(job.body, OllamaBody):
             job.body.note_loaded()
 
@@ -195,7 +197,13 @@ async def _keep_alive(job: Job, starting: Starting) -> None:
         ]
         await exchange.go_ahead(
             headers,
-            lambda send: Ahead(send, shape=exchange.shape, ending=job.endpoint.ending, language=exchange.language),
+            lambda send: Ahead(
+                send,
+                shape=exchange.shape,
+                ending=job.endpoint.ending,
+                language=exchange.language,
+                tells_facts=exchange.headers.get(b"x-berth-facts") == b"1",
+            ),
         )
     if isinstance(body, OllamaBody):
         await exchange.send_part(body.nothing_yet())

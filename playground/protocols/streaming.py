@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict, cast
 
@@ -21,6 +21,11 @@ TIMEOUT: Final = httpx.Timeout(connect=5, read=1800, write=60, pool=5)
 LARGEST_WHOLE: Final = 16 * 1024 * 1024
 
 
+_HEADERS: Final = {
+    "x-berth-deployment": "deployment_id",
+    "x-berth-queue-ms": "queue_ms",
+    "x-berth-start-ms": "start_ms",
+}
 #: Passed around by those who may not speak HTTP themselves.
 GatewayClient = httpx.AsyncClient
 
@@ -57,7 +62,7 @@ async def ask_gateway(
 
     Raises RequestError with the gateway's or the model server's own sentence, also from ``chunks``.
     """
-    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language, "X-Berth-Facts": "1"}
     try:
         async with client.stream("POST", url, json=body, headers=headers) as response:
             if response.is_error:
@@ -103,10 +108,12 @@ async def _read(response: httpx.Response) -> bytes:
     return bytes(parts)
 
 
+def facts_in(headers: Mapping[str, int]) -> Facts:
+    """What the gateway's own headers tell of an answer."""
+    return cast("Facts", {_HEADERS[name]: number for name, number in headers.items() if name in _HEADERS})
+
+
 def _facts(response: httpx.Response) -> Facts:
-    numbers = {
-        name: response.headers.get(f"x-berth-{header}", "")
-        for name, header in (("deployment_id", "deployment"), ("queue_ms", "queue-ms"), ("start_ms", "start-ms"))
-    }
-    told = {name: int(text) for name, text in numbers.items() if text.isdecimal() and len(text) < 10}
-    return cast("Facts", {**told, "request_id": response.headers.get("x-request-id", "")[:128]})
+    texts = {name: response.headers.get(name, "") for name in _HEADERS}
+    told = facts_in({name: int(text) for name, text in texts.items() if text.isdecimal() and len(text) < 10})
+    return {**told, "request_id": response.headers.get("x-request-id", "")[:128]}

@@ -19,6 +19,7 @@ from playground.protocols.streams.events import (
     Failure,
     Finish,
     Reasoning,
+    Served,
     Text,
     ToolCall,
     Usage,
@@ -195,6 +196,12 @@ def test_an_error_within_a_stream_ends_it_with_its_own_words(
 def test_a_server_that_leaves_out_empty_lines_is_understood() -> None:
     content = (chunk({"content": "He"}) + chunk({"content": "llo"}) + DONE).replace(b"\n\n", b"\n")
     assert read(OpenAIReader(), [content]) == [Text("Hello")]
+
+
+def test_what_the_gateway_tells_in_a_comment_is_heard() -> None:
+    told = b": waiting for tiny\n\n: x-berth-deployment=7 x-berth-queue-ms=3 x-berth-odd=x x-berth-start-ms=6100\n\n"
+    served = Served((("x-berth-deployment", 7), ("x-berth-queue-ms", 3), ("x-berth-start-ms", 6100)))
+    assert read(OpenAIReader(), [told, DONE]) == [served]
 
 
 def test_one_event_over_several_lines_is_one() -> None:

@@ -32,6 +32,7 @@ from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway, until
 from tests.fakes.upstream import STREAM, USAGE, ScriptedUpstream, frame
 from tests.playground.chatting import PLAIN, a_config, ask, begin, ended
+from tests.playground.waiting import SPEAKS, Worker, startable
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -67,7 +68,7 @@ async def test_an_answer_is_made_kept_and_measured(gateway: RunningGateway, pers
     assert answer.first_token_ms is not None
     assert answer.duration_ms is not None
     assert answer.duration_ms >= answer.first_token_ms
-    assert answer.tokens_per_s is not None
+    assert answer.stream_ms is not None
     seen = upstream.seen[0]
     assert seen.json["messages"] == [
         {"role": "system", "content": "Be brief."},
@@ -75,6 +76,20 @@ async def test_an_answer_is_made_kept_and_measured(gateway: RunningGateway, pers
     ]
     assert (seen.json["model"], seen.json["temperature"]) == ("served-tiny", 0.5)
     assert "authorization" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("columns", "rate"),
+    [
+        ({"completion_tokens": 101, "pieces": 7, "stream_ms": 2000}, 50.0),
+        ({"completion_tokens": None, "pieces": 11, "stream_ms": 1000}, 10.0),
+        ({"completion_tokens": 1, "stream_ms": 1000}, None),
+        ({"completion_tokens": 9, "stream_ms": 0}, None),
+        ({"completion_tokens": 9, "stream_ms": None}, None),
+    ],
+)
+def test_the_first_token_belongs_to_the_prompt(columns: dict[str, Any], rate: float | None) -> None:
+    assert Answer(**columns).tokens_per_s == rate
 
 
 async def test_metering_names_the_person(gateway: RunningGateway, person: User, redis_server: redis.Redis) -> None:
@@ -138,6 +153,26 @@ async def test_calls_of_tools_are_kept(gateway: RunningGateway, person: User) ->
     assert answer.tool_calls == [{"index": 0, "id": "c", "name": "tide", "arguments": '{"at":1}'}]
     assert answer.state == "done"
     assert upstream.seen[0].json["tools"][0]["function"]["name"] == "tide"
+
+
+async def test_an_answer_for_which_a_model_was_started_tells_how_long_that_took(
+    gateway: RunningGateway, person: User
+) -> None:
+    worker = Worker(gateway, SPEAKS)
+    async with ScriptedUpstream(scripts.saying(*WHOLE)) as upstream:
+        await gateway.serve(startable=[startable()])
+        asked = await ask(person)
+        await worker.is_asked()
+        # The head of the answer is out, and knows of no deployment yet.
+        await until(lambda: gateway.application.line.waiting == 1)
+        await asyncio.sleep(0.1)
+        await gateway.serve(upstream.route(7), version=2)
+        answer = await ended(asked.answer.pk)
+    assert (answer.state, answer.message.content, answer.deployment_id) == ("done", "Hello 你好", 7)
+    assert answer.start_ms is not None
+    assert answer.start_ms >= 100
+    assert answer.queue_ms is not None
+    assert answer.queue_ms < answer.start_ms
 
 
 # What goes wrong

@@ -54,8 +54,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """What the gateway's headers would have told, had they not gone ahead of the answer: numbers by header's name."""
+
+    headers: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BrokeOff:
     """The stream ended before its end."""
 
 
-Event = Text | Reasoning | ToolCall | Usage | Finish | Failure | BrokeOff
+Event = Text | Reasoning | ToolCall | Usage | Finish | Failure | Served | BrokeOff
