@@ -18,7 +18,7 @@ from playground.models import Answer, Conversation
 from .database import in_database
 from .facts import AnswerFacts, facts_of
 from .names import answer_deltas, conversation_hints
-from .storing import interrupt_dead_answers
+from .storing import interrupt_dead_answers, is_dead
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -199,10 +199,12 @@ def _merged(answer_id: int, followed: _Followed, entries: list[tuple[str, dict[s
 
 def _look(answer_ids: list[int], user_id: int) -> dict[int, AnswerFacts]:
     """The answers as they are kept, of this person only; those whose task died are marked first."""
-    mine = Q(pk__in=answer_ids, message__conversation__owner_id=user_id)
-    if Answer.objects.filter(mine, state__in=Answer.LIVE).exists():
+    mine = Answer.objects.filter(pk__in=answer_ids, message__conversation__owner_id=user_id).select_related("message")
+    answers = list(mine)
+    if any(is_dead(answer) for answer in answers):
         interrupt_dead_answers(Q(pk__in=answer_ids))
-    return {answer.pk: facts_of(answer) for answer in Answer.objects.filter(mine).select_related("message")}
+        answers = list(mine.all())
+    return {answer.pk: facts_of(answer) for answer in answers}
 
 
 def owns_conversation(conversation_id: int, user_id: int) -> bool:

@@ -8,6 +8,7 @@ on and readers see the row.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -69,6 +70,17 @@ class Journal:
         self._news = asyncio.Event()
         self._redis_away = False
 
+    @property
+    def told(self) -> Progress:
+        """What is in the deltas so far, and so what the row may have under their last number: else it came twice."""
+        told = self._told
+        return dataclasses.replace(
+            self._progress,
+            content=self._progress.content[: told.text],
+            reasoning=self._progress.reasoning[: told.reasoning],
+            calls=json.loads(told.calls),
+        )
+
     def note(self) -> None:
         """Something came."""
         self._news.set()
@@ -87,6 +99,7 @@ class Journal:
                 await asyncio.sleep(PACE_S)
             if self._clock() - kept_at >= self._keep_every_s:
                 kept_at = self._clock()
+                await self._tell(self._delta())
                 await self._keep()
 
     async def end(self, state: Answer.State, *, error: str, error_code: str) -> None:
@@ -114,9 +127,9 @@ class Journal:
                 await asyncio.sleep(pause_s)
 
     async def _keep(self) -> None:
-        facts = self.facts.copy()
+        facts, told = self.facts.copy(), self.told
         try:
-            await in_database(keep_progress, self.answer_id, self._progress, sequence=self._sequence, facts=facts)
+            await in_database(keep_progress, self.answer_id, told, sequence=self._sequence, facts=facts)
         except DatabaseError as error:
             logger.warning("Answer %s is kept later, since the database is away: %s", self.answer_id, error)
 

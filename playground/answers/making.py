@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from django.db import DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -66,6 +68,7 @@ class Making:
         self._progress = Progress(sent_at=clock())
         self._journal = Journal(answer_id, self._progress, redis, clock=clock)
         self._stop_asked = asyncio.Event()
+        self._naming: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Stop at once. Call it in the loop."""
@@ -84,6 +87,8 @@ class Making:
         finally:
             for task in (asking, watching, writing):
                 await end_task(task)
+            if self._naming is not None:
+                await asyncio.wait([self._naming])
             await self._journal.end(outcome.state, error=outcome.error, error_code=outcome.error_code)
 
     async def _watch(self) -> None:
@@ -119,11 +124,11 @@ class Making:
         url = self._gateway_url().rstrip("/") + plan.path
         token = make_person_token(plan.user_id)
         async with ask_gateway(self._client, url, plan.body, token=token, language=self._language) as arriving:
-            await self._note_facts(arriving.facts)
+            self._note_facts(arriving.facts)
             async for chunk in arriving.chunks:
                 for event in plan.reader.feed(chunk):
                     if isinstance(event, Served):
-                        await self._note_facts(facts_in(dict(event.headers)))
+                        self._note_facts(facts_in(dict(event.headers)))
                     progress.apply(event, now=self._clock())
                 if progress.first_token_ms is not None:
                     journal.facts["first_token_ms"] = progress.first_token_ms
@@ -135,11 +140,16 @@ class Making:
         if progress.load_ms and "start_ms" not in journal.facts:
             journal.facts["start_ms"] = progress.load_ms
 
-    async def _note_facts(self, facts: Facts) -> None:
+    def _note_facts(self, facts: Facts) -> None:
+        """They are told with the first piece: a delta of their own would hold that up by a pace."""
         self._journal.facts |= facts
-        if "deployment_id" in facts:
-            self._journal.facts["replica"] = await in_database(replica_name, facts["deployment_id"])
-        self._journal.note()
+        if "deployment_id" in facts and self._naming is None:
+            self._naming = asyncio.create_task(self._name_replica(facts["deployment_id"]))
+
+    async def _name_replica(self, deployment_id: int) -> None:
+        """Beside the answer, so that its first piece waits for no query."""
+        with contextlib.suppress(DatabaseError):
+            self._journal.facts["replica"] = await in_database(replica_name, deployment_id)
 
     def _read_outcome(self) -> Outcome:
         progress = self._progress

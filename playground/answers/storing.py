@@ -62,6 +62,12 @@ def interrupt_dead_answers(among: Q | None = None) -> int:
     )
 
 
+def is_dead(answer: Answer) -> bool:
+    """Whether its task said nothing for too long."""
+    beat = answer.heartbeat_at
+    return answer.is_live and beat is not None and beat < timezone.now() - DEAD_AFTER
+
+
 def ask_to_stop(answer_id: int) -> bool:
     """Leave word for the process that makes the answer; False while Redis is away."""
     try:

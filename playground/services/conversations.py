@@ -22,7 +22,7 @@ from deployments.models import Config
 from deployments.redis import RedisError, client
 from playground.answers.names import KEPT_S, conversation_hints
 from playground.answers.runner import runner
-from playground.answers.storing import ask_to_stop, interrupt_dead_answers
+from playground.answers.storing import DEAD_AFTER, ask_to_stop, interrupt_dead_answers
 from playground.chat.settings import ChatSettings
 from playground.models import Answer, Conversation, Message, Picture
 from playground.models.conversations import LONGEST_MESSAGE, LONGEST_TITLE
@@ -175,8 +175,9 @@ def _ask(conversation: Conversation, said: Message, question: Question, user_id:
         )
     if Message.objects.filter(conversation=conversation).count() >= MOST_MESSAGES:
         raise InvalidInputError(_("This conversation has 5,000 messages. Begin another one."))
-    interrupt_dead_answers()
-    under_way = Answer.objects.filter(message__conversation__owner_id=user_id, state__in=Answer.LIVE).count()
+    # Those whose task died do not count; whoever reads them marks them.
+    living = Answer.objects.filter(state__in=Answer.LIVE, heartbeat_at__gte=timezone.now() - DEAD_AFTER)
+    under_way = living.filter(message__conversation__owner_id=user_id).count()
     if under_way >= MOST_AT_ONCE:
         raise ConflictError(_("%(most)d answers are under way. Stop one, or wait.") % {"most": MOST_AT_ONCE})
     message = Message.objects.create(conversation=conversation, parent=said, role=Message.Role.ASSISTANT)
