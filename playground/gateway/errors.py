@@ -73,7 +73,8 @@ def _content(error: GatewayError, language: str, shape: ErrorShape) -> dict[str,
 
 
 def _encoded(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False).encode()
+    # A name in a request may be half a surrogate pair (JSON's "\\ud800"), which no UTF-8 has.
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def preferred_language(headers: Headers) -> str:

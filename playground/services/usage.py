@@ -112,10 +112,10 @@ def _records(fields: dict[str, str]) -> list[RequestRecord]:
 
 
 def _fitting(record: RequestRecord) -> RequestRecord:
-    """Text is cut, NUL is replaced (PostgreSQL has none), numbers are clamped."""
+    """Text is cut, NUL and halves of surrogate pairs are replaced (no database has them), numbers are clamped."""
 
     def text(value: str, most: int) -> str:
-        return value.replace("\0", "�")[:most]
+        return value.replace("\0", "�").encode("utf-8", "replace").decode()[:most]
 
     def count(value: int | None) -> int | None:
         return None if value is None else min(max(0, int(value)), MOST_INT)

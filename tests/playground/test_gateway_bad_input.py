@@ -41,6 +41,12 @@ MISTAKES = {
     "unknown model": Wrong(
         404, "called none", {"json": {**TALK, "model": "none"}}, path=lambda path: path.replace("tiny", "none")
     ),
+    "a name that no UTF-8 has": Wrong(
+        404,
+        "is called ",
+        {"json": {**TALK, "model": "\ud800"}},
+        path=lambda path: path.replace("tiny", "%ED%A0%80") if "/tgi/" in path else path,
+    ),
     "wrong key": Wrong(401, "key is not known", key="berth-abcdefgh-wrong"),
     "no scope": Wrong(403, "may not send requests of the kind", rules=KeyRules(endpoints=("embeddings",))),
     # Of a day, since no test runs over its end. An answer of unstated length is reserved the whole of it.

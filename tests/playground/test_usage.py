@@ -175,9 +175,19 @@ def test_an_entry_that_cannot_be_read_is_left_out_and_named(
 
 @pytest.mark.usefixtures("redis_server")
 def test_values_that_do_not_fit_are_made_to() -> None:
-    written(record(request_id="x\0" * 500, model="m" * 900, prompt_tokens=10**15, duration_s=1e12, status=70_000))
+    written(
+        record(
+            request_id="x\0" * 500,
+            model="m" * 900,
+            config="half a pair: \ud800",
+            prompt_tokens=10**15,
+            duration_s=1e12,
+            status=70_000,
+        )
+    )
     roll_up()
-    assert UsageRequest.objects.get().prompt_tokens == 2**31 - 1
+    kept = UsageRequest.objects.get()
+    assert (kept.prompt_tokens, kept.config) == (2**31 - 1, "half a pair: ?")
     assert total().server_errors == 1
 
 
