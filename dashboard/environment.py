@@ -29,7 +29,7 @@ DOCUMENTED = {
     "BERTH_PORT": "Port of the web (8000).",
     "BERTH_GATEWAY_PORT": "Port of the gateway process (BERTH_PORT + 1).",
     "BERTH_PUBLIC_URL": "Address that browsers use, when it is not http://127.0.0.1:BERTH_PORT.",
-    "BERTH_GATEWAY_URL": "Address that clients of the gateway use, shown in snippets.",
+    "BERTH_GATEWAY_URL": "Address that clients of the gateway use, in snippets and in the addresses of images.",
     "BERTH_ALLOWED_HOSTS": "Further host names that the web answers to, comma-separated.",
     "BERTH_DATA_DIR": "Folder for the database, weights, logs and keys (data).",
     "BERTH_NODE_NAME": "Name of this host (its host name at the first start).",

@@ -34,7 +34,7 @@ _MAY_HOLD_IMAGES_BYTES: Final = 8192
 _JSON: Final = "application/json"
 #: Where the protocols say how long an answer may become.
 _LENGTHS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_OTHERS: Final = frozenset({*_LENGTHS, "stream", "stream_options", "parameters"})
+_OTHERS: Final = frozenset({*_LENGTHS, "stream", "stream_options", "parameters", "response_format"})
 _FIELDS: Final = frozenset({"model", "stream"})
 
 
@@ -133,6 +133,7 @@ class LargeBody:
         self.streams = spans.members.get("stream") is True
         self.asks_usage = _asks_usage(spans.members)
         self.max_tokens = _max_tokens(spans.members)
+        self.response_format = spans.members.get("response_format")
 
     def payload(self, name: str, *, with_usage: bool) -> Payload:
         """The same bytes but for the model's name and the wish for usage."""

@@ -13,9 +13,11 @@ import pytest
 import redis
 from asgiref.sync import sync_to_async
 from django.core.signing import TimestampSigner
+from pytest_django import Settings
 
 from deployments.actors import Actor
 from playground.gateway import departure
+from playground.gateway.body import LARGE_BYTES
 from playground.gateway.images import comfyui, kept, webui
 from playground.gateway.metering import RequestRecord
 from playground.gateway.tally import CLIENT_LEFT
@@ -389,6 +391,32 @@ async def test_localais_own_addresses_never_reach_a_client(gateway: RunningGatew
     asked = engine.seen[0].json
     assert (asked["model"], asked["response_format"], asked["step"]) == ("served-tiny", "b64_json", 3)
     assert engine.seen[0].headers["authorization"].startswith("Bearer ")
+
+
+async def test_a_large_request_to_localai_has_to_ask_for_base64(gateway: RunningGateway) -> None:
+    content = {"created": 1, "data": [{"b64_json": "AAAA"}]}
+    async with ScriptedUpstream(scripts.telling(content)) as engine:
+        await gateway.serve(engine.route(config="painter", protocol="openai-image", engine="localai"))
+        body = {"model": "painter", "prompt": "a", "file": "A" * LARGE_BYTES}
+        for wanted in ({}, {"response_format": "url"}):
+            async with gateway.client.post(ADDRESS, json={**body, **wanted}, timeout=PATIENCE) as response:
+                assert response.status == 400
+                assert "response_format b64_json" in (await response.json())["error"]["message"]
+        body["response_format"] = "b64_json"
+        async with gateway.client.post(ADDRESS, json=body, timeout=PATIENCE) as response:
+            assert await response.json() == content
+    assert [seen.json["response_format"] for seen in engine.seen] == ["b64_json"]
+
+
+async def test_a_picture_has_the_address_that_was_given_for_clients(
+    gateway: RunningGateway, painter: Painter, settings: Settings
+) -> None:
+    settings.BERTH_GATEWAY_URL, settings.BERTH_GATEWAY_POINTER = "https://models.example", ""
+    _status, answer = await draw(gateway, response_format="url")
+    url = answer["data"][0]["url"]
+    assert url.startswith("https://models.example/v1/images/files/")
+    async with gateway.client.get(gateway.url + url.removeprefix("https://models.example")) as response:
+        assert response.status == 200
 
 
 async def test_localai_is_asked_for_base64_as_it_is(gateway: RunningGateway) -> None:

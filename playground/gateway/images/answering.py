@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from deployments.images.settings import ADAPTED_ENGINES
 from playground.exceptions import BadRequestError, GatewayError
-from playground.gateway.body import SmallBody
+from playground.gateway.body import LargeBody, SmallBody
 from playground.gateway.errors import error_frames
 from playground.gateway.routing import Route
 from playground.gateway.upstream import explain_failure, log_failure
@@ -56,9 +57,11 @@ class Images:
 
     def adapts(self, job: Job, route: Route) -> bool:
         """Whether this is not simply passed on: another protocol, or addresses that clients cannot reach."""
-        if route.engine == "localai" and isinstance(job.body, SmallBody):
+        if route.engine != "localai":
+            return route.engine in ADAPTED
+        if isinstance(job.body, SmallBody):
             return _content(job).get("response_format") != "b64_json"
-        return route.engine in ADAPTED
+        return isinstance(job.body, LargeBody) and job.body.response_format != "b64_json"
 
     async def answer(self, job: Job, route: Route) -> None:
         """Answer the client from the deployment of ``route``.
@@ -201,7 +204,12 @@ async def _quietly(work: Awaitable[None]) -> None:
 def _content(job: Job) -> dict[str, Any]:
     payload = job.body.payload("", with_usage=False)
     if isinstance(payload, list):
-        raise BadRequestError(_("The body is too large for a request for images."))
+        raise BadRequestError(
+            _(
+                "The body is too large for a request for images. "
+                "LocalAI takes one that asks for response_format b64_json."
+            )
+        )
     content: dict[str, Any] = json.loads(payload)
     return content
 
@@ -220,7 +228,10 @@ def _headers(route: Route) -> RawHeaders:
 
 
 def _origin(exchange: Exchange) -> str:
-    """Where the client reached this gateway."""
+    """Where clients reach the gateway: the address that was given, else where this one reached it."""
+    if not settings.BERTH_GATEWAY_POINTER:
+        # Behind a proxy neither Host nor scheme need be what clients see.
+        return str(settings.BERTH_GATEWAY_URL)
     headers: Headers = exchange.headers
     host = headers.get(b"host", b"")
     if not _HOST.fullmatch(host):
