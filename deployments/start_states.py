@@ -8,7 +8,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .lifecycle.phases import Phase
+from .actors import IDLE
+from .lifecycle.phases import ENDED, Desired, Phase
 from .models import Deployment
 from .progress import Progress
 from .redis import RedisError, client
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 #: A state outlives its last telling by so long. Of a failure this is how long requests get its reason instead of
 #: another start; what is on its way is told again by every sweep.
 LIVES_S: Final = 60
+#: What somebody stopped is not started again by requests for so long, in seconds: clients that try again by themselves
+#: would undo the stop within the minute.
+KEPT_OFF_S: Final = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,11 @@ class StartState:
     reason_params: dict[str, Any] = field(default_factory=dict)
     fraction: float | None = None
     stopped_by: str = ""
+
+    @property
+    def is_kept_off(self) -> bool:
+        """Whether a person stopped it: only idle runs are stopped by Berth itself."""
+        return self.phase == Phase.STOPPED and self.stopped_by not in ("", IDLE)
 
     def to_json(self) -> str:
         """As it is kept in Redis; :meth:`from_json` is its inverse."""
@@ -52,9 +61,12 @@ class StartState:
 def publish_start_state(deployment: Deployment) -> None:
     """Tell where ``deployment`` is. Never raises.
 
-    A replacement that runs beside what it replaces is not told: nobody waits for it.
+    A replacement that runs beside what it replaces is not told: nobody waits for it. Nor is the end of a run while
+    another of its config is wanted: that one may be waited for.
     """
     if deployment.supersedes_id and not deployment.in_place:
+        return
+    if deployment.phase in ENDED and _is_wanted(deployment.config_id):
         return
     progress = deployment.progress
     state = StartState(
@@ -66,9 +78,15 @@ def publish_start_state(deployment: Deployment) -> None:
         stopped_by=deployment.stopped_by,
     )
     try:
-        client().set(start_state(deployment.spec["config"]), state.to_json(), ex=LIVES_S)
+        lives_s = KEPT_OFF_S if state.is_kept_off else LIVES_S
+        client().set(start_state(deployment.spec["config"]), state.to_json(), ex=lives_s)
     except RedisError as error:
         logger.warning("Waiting requests were not told of deployment %s: %s", deployment.pk, error)
+
+
+def _is_wanted(config_id: int) -> bool:
+    """Whether a run of the config is ready or on its way."""
+    return Deployment.objects.filter(config=config_id, desired=Desired.RUNNING).exclude(phase__in=ENDED).exists()
 
 
 def publish_start_states() -> None:

@@ -9,14 +9,14 @@ from typing import Final
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from deployments.actors import Actor
+from deployments.actors import IDLE, Actor
 from deployments.exceptions import BerthError, ConflictError, NotAllowedError
 from deployments.lifecycle.phases import ENDED, Desired, Phase
 from deployments.models import Deployment
 from deployments.redis import RedisError, client
 from deployments.redis_keys import DEMAND
 from deployments.selectors import find_config
-from deployments.start_states import LIVES_S
+from deployments.start_states import KEPT_OFF_S, LIVES_S
 
 from .lifecycle import StartResult, start_deployment
 
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 STALE_S: Final = 15
 #: A config whose last run failed is not started again by requests for so long, by the database's clock.
 COOLS_OFF: Final = timedelta(seconds=LIVES_S)
+#: Nor one that a person stopped: see there.
+KEPT_OFF: Final = timedelta(seconds=KEPT_OFF_S)
 _AT_ONCE: Final = 200
 
 
@@ -32,7 +34,8 @@ def start_on_demand(config_name: str) -> StartResult:
     """Start a config for requests that wait for it; what is on its way already is that start. Safe to repeat.
 
     Raises NotFoundError, NotAllowedError for a config that does not start on request, or ConflictError while its last
-    run is stopping or has failed less than :data:`COOLS_OFF` ago.
+    run is stopping, has failed less than :data:`COOLS_OFF` ago, or was stopped by a person less than :data:`KEPT_OFF`
+    ago.
     """
     config = find_config(config_name)
     if not config.start_on_request:
@@ -41,9 +44,15 @@ def start_on_demand(config_name: str) -> StartResult:
     live = runs.filter(desired=Desired.RUNNING).exclude(phase__in=ENDED).order_by("pk").first()
     if live is not None:
         return StartResult(deployment=live, created=False)
-    last = runs.order_by("-pk").first()
-    if last is not None and runs.filter(pk=last.pk, phase=Phase.FAILED, ended_at__gt=Now() - COOLS_OFF).exists():
+    last = runs.order_by("-pk")[:1]
+    if runs.filter(pk__in=last, phase=Phase.FAILED, ended_at__gt=Now() - COOLS_OFF).exists():
         raise ConflictError(_("The last run of “%(name)s” has just failed.") % {"name": config.name})
+    stopped = runs.filter(pk__in=last, phase=Phase.STOPPED, ended_at__gt=Now() - KEPT_OFF)
+    person = stopped.exclude(stopped_by__in=("", IDLE)).values_list("stopped_by", flat=True).first()
+    if person is not None:
+        raise ConflictError(
+            _("“%(name)s” was stopped by %(person)s a moment ago.") % {"name": config.name, "person": person}
+        )
     return start_deployment(config.name, actor=Actor.on_demand(), reason="request_asked")
 
 

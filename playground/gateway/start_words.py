@@ -74,13 +74,18 @@ def failed(startable: Startable, state: StartState, *, again_in_s: int) -> Start
     )
 
 
-def stopped(startable: Startable, state: StartState) -> StartFailedError:
-    """Somebody stopped it on its way."""
+def stopped(startable: Startable, state: StartState, *, again_in_s: int) -> StartFailedError:
+    """Somebody stopped it, and requests do not start it again for ``again_in_s``."""
+    again_in_s = max(1, again_in_s)
     return StartFailedError(
-        gettext_lazy("%(config)s was stopped by %(person)s before it was ready."),
-        retry_after_s=_BY_HAND_S,
+        gettext_lazy(
+            "%(config)s was stopped by %(person)s, and requests do not start it for another %(seconds)s s. "
+            "An operator can at once: in the catalogue, or with: berth start %(config)s"
+        ),
+        retry_after_s=again_in_s,
         config=startable.config,
         person=state.stopped_by or "–",
+        seconds=str(again_in_s),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from deployments.lifecycle.phases import Phase
 from deployments.redis import RedisError
 from deployments.redis_keys import DEMAND, start_state
-from deployments.start_states import StartState
+from deployments.start_states import LIVES_S, StartState
 from playground.exceptions import GatewayError
 
 from .start_words import failed, stopped, unheard
@@ -102,6 +102,8 @@ class Starting:
         self.state = parsed(await self._redis.get(key))
         if self.state is not None and self.state.phase == Phase.FAILED:
             self.failure = failed(self.startable, self.state, again_in_s=await self._redis.ttl(key))
+        elif self.state is not None and self.state.is_kept_off:
+            self.failure = stopped(self.startable, self.state, again_in_s=await self._redis.ttl(key))
         elif self._needs_asking(self.state):
             await self._ask()
 
@@ -112,7 +114,7 @@ class Starting:
         ours = state.deployment_id == self._run
         if state.phase == Phase.STOPPED:
             if ours:
-                self.failure = stopped(self.startable, state)
+                self.failure = stopped(self.startable, state, again_in_s=LIVES_S)
             return not ours
         self._heard_at = time.monotonic()
         if state.phase == Phase.STOPPING:

@@ -18,6 +18,7 @@ from deployments.redis_keys import DEMAND, ROUTES, start_state
 from deployments.selectors import startable_configs
 from deployments.services.catalogue import archive_config
 from deployments.services.demand import answer_demand, start_on_demand
+from deployments.services.lifecycle import start_deployment
 from deployments.start_states import StartState, publish_start_state, publish_start_states
 from deployments.tasks import start_demanded
 from tests.deployments.editing import make_config, make_run
@@ -99,6 +100,36 @@ def test_what_has_just_failed_is_not_tried_again_by_requests(config: Config) -> 
         start_on_demand(config.name)
     Deployment.objects.filter(pk=failed.pk).update(ended_at=Now() - timedelta(seconds=61))
     assert start_on_demand(config.name).created
+
+
+def test_what_somebody_stopped_is_not_started_by_requests_for_a_while(
+    redis_server: redis.Redis, config: Config
+) -> None:
+    ended = Now() - timedelta(seconds=590)
+    stopped = make_run(config, Phase.STOPPED, desired=Desired.STOPPED, stopped_by="ops1", ended_at=ended)
+    publish_start_state(stopped)
+    assert 590 < int(redis_server.ttl(start_state("tiny"))) <= 600
+    with pytest.raises(ConflictError, match="stopped by ops1 a moment ago"):
+        start_on_demand(config.name)
+    runs = Deployment.objects.filter(pk=stopped.pk)
+    runs.update(stopped_by="idle")
+    stopped.refresh_from_db()
+    publish_start_state(stopped)
+    assert int(redis_server.ttl(start_state("tiny"))) <= 60
+    runs.update(stopped_by="ops1", ended_at=Now() - timedelta(seconds=601))
+    assert start_on_demand(config.name).created
+
+
+def test_a_person_starts_at_once_what_was_stopped_and_requests_wait_for_that(
+    redis_server: redis.Redis, config: Config
+) -> None:
+    stopped = make_run(config, Phase.STOPPED, desired=Desired.STOPPED, stopped_by="ops1", ended_at=Now())
+    started = start_deployment(config.name, actor=OPS).deployment
+    publish_start_state(started)
+    # A step of the old one that comes late.
+    publish_start_state(stopped)
+    assert state(redis_server) == StartState(deployment_id=started.pk, phase="queued")
+    assert start_on_demand(config.name).deployment == started
 
 
 def test_states_tell_reason_and_progress_and_live_for_a_minute(redis_server: redis.Redis, config: Config) -> None:

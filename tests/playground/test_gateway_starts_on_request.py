@@ -251,8 +251,23 @@ async def test_a_run_that_somebody_stops_on_its_way_is_not_started_again(gateway
     worker.tell("stopped", stopped_by="ops1")
     status, body, _headers = await waiting
     assert status == 503
-    assert json.loads(body)["error"]["message"] == "tiny was stopped by ops1 before it was ready."
+    assert json.loads(body)["error"]["message"].startswith("tiny was stopped by ops1, and requests do not start it")
     assert worker.demands == ["tiny"]
+
+
+async def test_what_somebody_has_just_stopped_is_not_started_by_clients_that_try_again(
+    gateway: RunningGateway,
+) -> None:
+    worker = Worker(gateway)
+    await gateway.serve(startable=[startable()])
+    worker.tell("stopped", stopped_by="ops1")
+    for _try in range(2):
+        status, body, headers = await whole(gateway)
+        assert status == 503
+        assert 50 < int(headers["Retry-After"]) <= 60
+        message = json.loads(body)["error"]["message"]
+        assert message.endswith("An operator can at once: in the catalogue, or with: berth start tiny")
+    assert worker.demands == []
 
 
 @pytest.mark.parametrize(
