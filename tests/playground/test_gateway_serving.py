@@ -397,6 +397,42 @@ async def test_a_head_that_does_not_come_ends_the_connection(monkeypatch: pytest
         assert await serving.say(GET[:10]) == b""
 
 
+async def test_a_body_of_which_nothing_comes_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "BODY_S", 0.1)
+    heard: list[str] = []
+
+    async def listen(scope: Any, receive: Receive, send: Send) -> None:
+        heard.append((await receive())["type"])
+
+    async with Serving(listen, timeout_keep_alive=0.05) as serving:
+        assert await serving.say(post(b"hi")[:-2]) == b""
+        await until(lambda: heard == ["http.disconnect"] and not serving.is_busy)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_client_that_takes_nothing_is_gone_after_a_while(
+    streams: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "STALLED_S", 0.2)
+    size = 50_000_000
+
+    async def answer(scope: Any, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(size), "more_body": streams})
+        if streams:
+            await send({"type": "http.response.body"})
+
+    async with Serving(answer, timeout_keep_alive=0.05) as serving:
+        reader, writer = await asyncio.open_connection("127.0.0.1", serving.port, limit=1000)
+        writer.write(GET)
+        await until(lambda: serving.connections == 1)
+        await until(lambda: serving.connections == 0)
+        await until(lambda: not serving.is_busy)
+        with contextlib.suppress(ConnectionError):
+            assert len(await reader.read()) < size
+        writer.close()
+
+
 async def test_a_stop_lets_requests_end_and_closes_idle_connections() -> None:
     go_on = asyncio.Event()
 

@@ -28,6 +28,11 @@ HOLD_BYTES: Final = 256 * 1024
 MOST_HEAD_BYTES: Final = 64 * 1024
 #: From its first byte, or the connection's beginning, to its end.
 HEAD_S: Final = 30.0
+#: The longest silence within a body that is waited for. The application's own limit is shorter and says more, but it
+#: does not hold before a body's first byte.
+BODY_S: Final = 75.0
+#: A client that takes nothing of what was written for so long has gone, whatever its connection says.
+STALLED_S: Final = 300.0
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -82,6 +87,9 @@ class GatewayProtocol(asyncio.Protocol):
         self._drained: list[asyncio.Future[None]] = []
         self._idle_since = self._loop.time()
         self._look: asyncio.TimerHandle | None = None
+        #: Bytes in the transport's buffer, and since when they have been so many.
+        self._unsent = 0
+        self._unsent_since = 0.0
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
@@ -220,6 +228,7 @@ class GatewayProtocol(asyncio.Protocol):
             if full:
                 self._transport.pause_reading()
             else:
+                self._idle_since = self._loop.time()
                 self._transport.resume_reading()
 
     def default_lines(self) -> tuple[bytes, ...]:
@@ -319,16 +328,29 @@ class GatewayProtocol(asyncio.Protocol):
     def _look_for_idleness(self) -> None:
         """One timer for a connection's whole life: arming one for each request would cost more than this look."""
         now = self._loop.time()
-        if self._serving is not None:
-            due = now + self._keep_alive_s
-        elif self._in_head or not self._asked:
-            due = self._head_since + HEAD_S
-        else:
-            due = self._idle_since + self._keep_alive_s
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif unsent and now - self._unsent_since >= STALLED_S:
+            self._transport.abort()
+            return
+        due = self._due(now)
         if due <= now:
+            # It goes on to look: what was written may never be taken.
             self._transport.close()
-        else:
-            self._look = self._loop.call_at(due, self._look_for_idleness)
+            due = now + self._keep_alive_s
+        self._look = self._loop.call_at(due, self._look_for_idleness)
+
+    def _due(self, now: float) -> float:
+        """When the connection is to end, or to be looked at again."""
+        if self._transport.is_closing():
+            return now + self._keep_alive_s
+        if self._serving is not None:
+            waits = self._incoming is self._serving and not self._paused
+            return now if waits and now - self._idle_since >= BODY_S else now + self._keep_alive_s
+        if self._in_head or not self._asked:
+            return self._head_since + HEAD_S
+        return self._idle_since + self._keep_alive_s
 
 
 def _host_and_port(address: Any) -> tuple[str, int] | None:
