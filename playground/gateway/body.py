@@ -19,6 +19,7 @@ from playground.exceptions import (
 from .byte_budget import Hold
 from .endpoints import Endpoint
 from .large_json import LargeJsonError, ModelSpans, find_model, opaque_bytes, pieces
+from .model_spelling import refuse_other_spellings
 from .model_splice import splice_model
 from .multipart import Field, MultipartError, boundary_of, find_fields
 from .wire import Headers, Receive
@@ -285,6 +286,7 @@ async def parse_body(raw: bytes | bytearray, endpoint: Endpoint, config: str, he
     if len(raw) <= LARGE_BYTES:
         content = _parse(raw)
         if endpoint.names_model:
+            refuse_other_spellings(content)
             return SmallBody(content, _model_of(content.get("model")), raw)
         return NamelessBody(bytes(raw), config, members=content, streams=endpoint.streams)
     try:
@@ -292,6 +294,7 @@ async def parse_body(raw: bytes | bytearray, endpoint: Endpoint, config: str, he
     except LargeJsonError as error:
         raise _malformed(str(error)) from None
     if endpoint.names_model:
+        refuse_other_spellings(spans.spellings)
         return LargeBody(raw, spans, _model_of(spans.value))
     return NamelessBody(raw, config, members=spans.members, streams=endpoint.streams)
 

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .model_spelling import is_other_spelling
+
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _SCALAR: Final = re.compile(rb"[-+.0-9A-Za-z]+")
 _STRUCTURE: Final = re.compile(rb'["{}\[\]]')
@@ -41,13 +43,15 @@ class ModelSpans:
     """Where the values of top-level ``model`` stand; of a repeated key the last one counts.
 
     ``members`` has the values of the other members asked for, ``spans`` their places, and ``opened_at`` the
-    position after the opening brace. ``opaque_bytes`` is the size of what is no text: images, audio in base64.
+    position after the opening brace. ``spellings`` are members that some engines take for ``model``. ``opaque_bytes``
+    is the size of what is no text: images, audio in base64.
     """
 
     value: Any = None
     places: list[Span] = field(default_factory=list)
     members: dict[str, Any] = field(default_factory=dict)
     spans: dict[str, list[Span]] = field(default_factory=dict)
+    spellings: list[str] = field(default_factory=list)
     opened_at: int = 0
     opaque_bytes: int = 0
 
@@ -83,6 +87,8 @@ def find_model(raw: bytes | bytearray, *, others: frozenset[str] = frozenset()) 
         if key == "model":
             spans.value = _decoded(raw, start, end)
             spans.places.append((start, end))
+        elif is_other_spelling(key):
+            spans.spellings.append(key)
         elif key in others and end - start <= _SHORT_BYTES:
             spans.members[key] = _decoded(raw, start, end)
             spans.spans.setdefault(key, []).append((start, end))

@@ -111,6 +111,29 @@ async def test_ollama_itself_is_passed_through(gateway: RunningGateway) -> None:
     assert upstream.seen[0].json == {**sent, "model": "served-tiny", "keep_alive": -1}
 
 
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+@pytest.mark.parametrize("padding", ["", "x" * 300_000], ids=["small", "large"])
+async def test_a_second_name_that_ollama_would_read_is_refused(
+    gateway: RunningGateway, path: str, padding: str
+) -> None:
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route(**NATIVE))
+        status, body, _headers = await chat(gateway, path, messages=HI, x=padding, MODEL="another")
+        assert status == 400
+        assert b"Some engines would take 'MODEL' for 'model'." in body
+        # A member of the same letters elsewhere is the model's own affair.
+        status, _body, _headers = await chat(gateway, path, messages=HI, tools=[{"MODEL": padding}], stream=False)
+        assert status == 200
+    assert len(upstream.seen) == 1
+
+
+async def test_no_spelling_of_keep_alive_unloads_the_model(gateway: RunningGateway) -> None:
+    async with ScriptedUpstream(scripts.answer) as upstream:
+        await gateway.serve(upstream.route(**NATIVE))
+        await chat(gateway, stream=False, Keep_Alive=0, Keep_alive=0)
+    assert upstream.seen[0].json == {"model": "served-tiny", "messages": HI, "stream": False, "keep_alive": -1}
+
+
 async def test_ollama_has_openais_addresses_too(gateway: RunningGateway) -> None:
     async with ScriptedUpstream(scripts.answer) as upstream:
         await gateway.serve(upstream.route(**NATIVE))

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import BadRequestError, ForbiddenError
 from playground.gateway.body import LARGE_BYTES, Payload
+from playground.gateway.model_spelling import refuse_other_spellings
 
 from .answers import Objects, encoded
 from .asking import ASKED, Asked, loads_only, question_for, streams, unloads
@@ -50,7 +51,9 @@ class OllamaBody:
 
     def payload(self, name: str, *, with_usage: bool) -> Payload:
         """For Ollama itself: the request with ``name`` as its model, which stays loaded."""
-        return self._strings.encode({**self._content, "model": name, "keep_alive": _KEEP})
+        # Ollama reads names without regard to case.
+        content = {member: value for member, value in self._content.items() if member.casefold() != "keep_alive"}
+        return self._strings.encode({**content, "model": name, "keep_alive": _KEEP})
 
     def translation(self, route: Route) -> Translation | None:
         """How ``route`` is asked when it is no Ollama. Raises BadRequestError for what cannot be translated."""
@@ -102,6 +105,7 @@ async def parse_ollama(raw: bytes | bytearray, path: str, table: RoutingTable) -
         raise BadRequestError(
             _("The body lacks 'model', the name of a model or config; GET /api/tags lists them."), param="model"
         )
+    refuse_other_spellings(content)
     asked = ASKED[path]
     body = OllamaBody(asked, content, strings, model=known_name(table, model), prompt_bytes=len(raw) - opaque)
     if body.loads_only and unloads(content):
