@@ -196,6 +196,7 @@ class _Transport(asyncio.Transport):
         pytest.param(OK + b"x: a\r\n b: c\r\ncontent-length: 5\r\n\r\nhello", id="a folded line"),
         pytest.param(OK + b"x: a\0b\r\ncontent-length: 5\r\n\r\nhello", id="a zero byte"),
         pytest.param(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", id="another protocol"),
+        pytest.param(b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n", id="no status"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01", id="TLS"),
         pytest.param(b"hello\r\n\r\n", id="no HTTP"),
         pytest.param(OK + b"x: " + b"a" * 70_000 + b"\r\n\r\n", id="a long header"),

@@ -191,8 +191,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status == 101:
-            raise BrokenAnswerError("the server changes to a protocol that nobody asked for")
+        if status == 101 or status > 599:
+            raise BrokenAnswerError(f"the server answers with status {status}, which nobody asked for")
         self._interim = status < 200
         if not self._interim and self._answer is not None:
             self._answer.begin(status, self._headers)
