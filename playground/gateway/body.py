@@ -21,7 +21,7 @@ from .endpoints import Endpoint
 from .large_json import LargeJsonError, ModelSpans, find_model, opaque_bytes, pieces
 from .model_spelling import refuse_other_spellings
 from .model_splice import splice_model
-from .multipart import Field, MultipartError, boundary_of, find_fields
+from .multipart import Field, MultipartError, boundary_of, content_type_of, find_fields
 from .wire import Headers, Receive
 
 LIMIT_BYTES: Final = 64 * 1024 * 1024
@@ -311,7 +311,7 @@ async def _parse_form(raw: bytes | bytearray, content_type: str) -> MultipartBod
     except MultipartError as error:
         raise BadRequestError(_("The body is not a valid form: %(reason)s."), reason=str(error)) from None
     _model_of(fields["model"][-1].value if "model" in fields else None)
-    return MultipartBody(raw, fields, content_type)
+    return MultipartBody(raw, fields, content_type_of(boundary))
 
 
 def _parse(raw: bytes | bytearray) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from deployments.actors import Actor
 from deployments.engines import engine_names
 from playground.gateway.endpoints import ENDPOINTS, IMAGES, Endpoint, endpoint_at
 from playground.gateway.images.answering import ADAPTED
+from playground.gateway.multipart import MultipartError, boundary_of, content_type_of, find_fields
 from playground.key_rules import EndpointKind, KeyRules
 from playground.services.keys import create_key
 from tests.deployments.editing import make_config
@@ -248,6 +249,46 @@ async def test_a_wrong_form_is_a_400_that_says_so(
     ) as response:
         assert response.status == 400
         assert said in (await response.json())["error"]["message"]
+
+
+AMBIGUOUS_HEADS = {
+    "a name in another coding": b"Content-Disposition: form-data; name*=utf-8''model",
+    "two names": b'Content-Disposition: form-data; name="n"; name="model"',
+    "a name within a text": b'Content-Disposition: form-data; x="; name=n; y=\\""; name="model"',
+    "no file": b'Content-Disposition: form-data; xfilename=1; name="model"',
+    "a file within a text": b'Content-Disposition: form-data; x="; filename=n"; name="model"',
+    "two dispositions": b'Content-Disposition: form-data; name="n"\r\nContent-Disposition: form-data; name="model"',
+    "another disposition": b'Content-Disposition: attachment; name="model"',
+    "a folded line": b'Content-Disposition: form-data;\r\n name="model"',
+    "a bare line feed": b'Content-Disposition: form-data; name="model"\n\nother\r\nX: y',
+    "escapes": b'Content-Disposition: form-data; name="mo\\del"',
+}
+
+
+@pytest.mark.parametrize("head", AMBIGUOUS_HEADS.values(), ids=AMBIGUOUS_HEADS)
+def test_a_form_names_no_other_model_to_an_engine_than_here(head: bytes) -> None:
+    plain = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntiny\r\n'
+    other = b"--b\r\n" + head + b"\r\n\r\nother\r\n"
+    try:
+        found = find_fields(plain + other + b"--b--\r\n", b"b", frozenset({"model"}))
+    except MultipartError:
+        return
+    assert [field.value for field in found["model"]] == ["tiny", "other"]
+
+
+@pytest.mark.parametrize("preamble", [b"x\r\n", b"\n", b'--b\nContent-Disposition: form-data; name="model"\n\nother\n'])
+def test_a_form_begins_with_its_first_part(preamble: bytes) -> None:
+    with pytest.raises(MultipartError):
+        find_fields(
+            preamble + b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ntiny\r\n--b--', b"b", frozenset()
+        )
+
+
+def test_an_engine_is_told_the_boundary_that_was_looked_for() -> None:
+    assert boundary_of('multipart/form-data; charset=utf-8; boundary="a b"; boundary=c') == b"a b"
+    assert content_type_of(b"a b") == 'multipart/form-data; boundary="a b"'
+    assert content_type_of(b"--x_1") == "multipart/form-data; boundary=--x_1"
+    assert boundary_of('multipart/form-data; boundary="a\\b"') is None
 
 
 async def test_a_compressed_body_is_a_415_that_says_what_to_do(gateway: RunningGateway) -> None:
