@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from django.db.models import F, QuerySet
@@ -28,6 +28,7 @@ class ReadyTarget:
     protocol: str
     nodes: tuple[str, ...]
     replicas: int
+    engine: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,9 @@ class RequestTarget:
     protocol: str
 
 
-def chat_targets(wanted: str) -> ChatTargets:
-    """The ready configs that chat by name, and what became of ``wanted`` (a config or model, or empty)."""
-    ready = _by_config([one for one in ready_endpoints() if one.protocol in CHAT_PROTOCOLS])
+def chat_targets(wanted: str, *, protocols: Container[str] = CHAT_PROTOCOLS.keys()) -> ChatTargets:
+    """The ready configs of ``protocols`` by name, and what became of ``wanted`` (a config or model, or empty)."""
+    ready = _by_config([one for one in ready_endpoints() if one.protocol in protocols])
     chosen = next((one for one in ready if wanted in {one.config, one.model}), None)
     if chosen is not None:
         return ChatTargets(ready=ready, chosen=chosen, wanted=None)
@@ -146,6 +147,7 @@ def _by_config(endpoints: Sequence[ReadyEndpoint]) -> list[ReadyTarget]:
             protocol=group[0].protocol,
             nodes=tuple(sorted({one.node for one in group if one.node})),
             replicas=len(group),
+            engine=group[0].engine,
         )
         for name, group in groups.items()
     ]

@@ -28,7 +28,7 @@ class AnswerFacts(TypedDict):
 
 #: What the line under an answer shows, as far as it is known.
 _LINE = ("deployment_id", "replica", "request_id", "queue_ms", "start_ms", "first_token_ms", "duration_ms")
-_TOKENS = ("prompt_tokens", "completion_tokens")
+_TOKENS = ("prompt_tokens", "completion_tokens", "step", "steps", "seed")
 
 
 def facts_of(answer: Answer) -> AnswerFacts:

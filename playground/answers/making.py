@@ -19,13 +19,15 @@ from deployments.exceptions import BerthError
 from deployments.redis import RedisError
 from playground.models import Answer
 from playground.protocols.streaming import Facts, GatewayClient, ask_gateway, facts_in
-from playground.protocols.streams.events import Served
+from playground.protocols.streams.events import Failure, Served
 from playground.services.person_token import make_person_token
 
+from .asked import Plan
 from .database import in_database
+from .drawn import keep_drawn
 from .journal import Journal
 from .names import answer_stop
-from .plan import Plan, make_plan, replica_name
+from .plan import make_plan, replica_name
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -110,7 +112,11 @@ class Making:
         # Sentences of this task are for the person who asked.
         with translation.override(self._language):
             try:
-                await self._read(await in_database(make_plan, self._answer_id))
+                plan = await in_database(make_plan, self._answer_id)
+                try:
+                    await self._read(plan)
+                finally:
+                    await self._keep_images(plan.user_id)
             except BerthError as error:
                 return self._failed(str(error), getattr(error, "code", ""))
             except Exception:  # the edge of a task
@@ -123,20 +129,29 @@ class Making:
         progress.sent_at = self._clock()
         url = self._gateway_url().rstrip("/") + plan.path
         token = make_person_token(plan.user_id)
-        async with ask_gateway(self._client, url, plan.body, token=token, language=self._language) as arriving:
+        asking = ask_gateway(
+            self._client,
+            url,
+            plan.body,
+            token=token,
+            language=self._language,
+            files=plan.files,
+            largest_whole=plan.largest_whole,
+        )
+        async with asking as arriving:
             self._note_facts(arriving.facts)
             async for chunk in arriving.chunks:
                 for event in plan.reader.feed(chunk):
                     if isinstance(event, Served):
                         self._note_facts(facts_in(dict(event.headers)))
                     progress.apply(event, now=self._clock())
-                if progress.first_token_ms is not None:
-                    journal.facts["first_token_ms"] = progress.first_token_ms
+                self._note_progress()
                 journal.note()
                 if progress.failure is not None or progress.is_too_long:
                     return
         for event in plan.reader.end():
             progress.apply(event, now=self._clock())
+        self._note_progress()
         if progress.load_ms and "start_ms" not in journal.facts:
             journal.facts["start_ms"] = progress.load_ms
 
@@ -150,6 +165,25 @@ class Making:
         """Beside the answer, so that its first piece waits for no query."""
         with contextlib.suppress(DatabaseError):
             self._journal.facts["replica"] = await in_database(replica_name, deployment_id)
+
+    def _note_progress(self) -> None:
+        progress, facts = self._progress, self._journal.facts
+        if progress.first_token_ms is not None:
+            facts["first_token_ms"] = progress.first_token_ms
+        if progress.step is not None:
+            facts["step"], facts["steps"] = progress.step.step, progress.step.steps
+        if progress.seed is not None:
+            facts["seed"] = progress.seed
+
+    async def _keep_images(self, user_id: int) -> None:
+        progress = self._progress
+        if not progress.images:
+            return
+        refusals = await in_database(keep_drawn, self._answer_id, user_id, progress.images)
+        if len(refusals) == len(progress.images):
+            progress.images.clear()
+        if refusals and progress.failure is None:
+            progress.failure = Failure(message=" ".join(refusals), code="no_image")
 
     def _read_outcome(self) -> Outcome:
         progress = self._progress

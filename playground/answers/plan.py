@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from deployments.models import Deployment
 from playground.chat.settings import read_settings
+from playground.drawing.engines import PROTOCOL as IMAGES
 from playground.models import Answer, Message
 from playground.pictures import Picture
-from playground.protocols.streams import CHAT_PROTOCOLS, ChatQuestion, StreamReader
+from playground.protocols.streams import CHAT_PROTOCOLS, ChatQuestion
 from playground.protocols.streams.question import Turn
 
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """One request to the gateway, in the name of ``user_id``."""
-
-    answer_id: int
-    user_id: int
-    path: str
-    body: dict[str, Any]
-    reader: StreamReader
+from .asked import Plan
+from .image_plan import plan_images
 
 
 def make_plan(answer_id: int) -> Plan:
     """The request for an answer: the branch above it with its pictures. Four queries, however long it is.
 
-    Raises Answer.DoesNotExist for one that was deleted, and InvalidInputError for kept settings that are no longer
-    understood.
+    Raises Answer.DoesNotExist for one that was deleted, InvalidInputError for kept settings that are no longer
+    understood, and NotFoundError for a picture to edit that was deleted.
     """
-    answer = Answer.objects.select_related("message__conversation").get(pk=answer_id)
+    answer = Answer.objects.select_related("message__conversation", "message__parent").get(pk=answer_id)
+    if answer.protocol == IMAGES:
+        return plan_images(answer)
     protocol = CHAT_PROTOCOLS[answer.protocol]
     branch = branch_above(answer.message)
     question = ChatQuestion(

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from playground.protocols.streams.events import BrokeOff, Event, Failure, Finish, Reasoning, Text, ToolCall, Usage
+from playground.protocols.streams.events import (
+    BrokeOff,
+    Drawn,
+    Event,
+    Failure,
+    Finish,
+    Reasoning,
+    Step,
+    Text,
+    ToolCall,
+    Usage,
+)
 
 #: Of text, of reasoning, and of the arguments of all calls, in characters: an answer that never ends is ended here.
 LONGEST: Final = 2_000_000
@@ -29,6 +40,9 @@ class Progress:
     pieces: int = 0
     first_at: float | None = None
     last_at: float | None = None
+    images: list[str] = field(default_factory=list)
+    seed: int | None = None
+    step: Step | None = None
 
     @property
     def is_too_long(self) -> bool:
@@ -39,7 +53,7 @@ class Progress:
     @property
     def has_something(self) -> bool:
         """Whether anything came that is worth keeping."""
-        return bool(self.content or self.reasoning or self.calls)
+        return bool(self.content or self.reasoning or self.calls or self.images)
 
     @property
     def first_token_ms(self) -> int | None:
@@ -70,6 +84,12 @@ class Progress:
                 if event.completion_tokens is not None:
                     self.completion_tokens = event.completion_tokens
                 self.load_ms = event.load_ms if event.load_ms is not None else self.load_ms
+            case Step():
+                # What has begun waits no more: between its last step and the image an engine may tell of none.
+                self.step = event if event.steps or self.step is None else self.step
+            case Drawn():
+                self.images.append(event.image)
+                self.seed = event.seed if event.seed is not None else self.seed
             case Finish(reason):
                 self.finish_reason = reason[:40]
             case Failure():

@@ -48,6 +48,10 @@ class Answer(models.Model):
     completion_tokens = models.PositiveIntegerField(null=True)
     # Pieces of text that came: stands for tokens where the server counts none.
     pieces = models.PositiveIntegerField(default=0)
+    # Of images: how far the one that is drawn is, and the seed of the first one.
+    step = models.PositiveIntegerField(null=True)
+    steps = models.PositiveIntegerField(null=True)
+    seed = models.PositiveBigIntegerField(null=True)
     # The number of the last delta that is in this row; later ones are in Redis.
     sequence = models.PositiveIntegerField(default=0)
     heartbeat_at = models.DateTimeField(null=True)

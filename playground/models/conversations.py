@@ -17,6 +17,8 @@ class Conversation(models.Model):
     class Purpose(models.TextChoices):
         CHAT = "chat", _("chat")
         COMPARE = "compare", _("comparison")
+        # A prompt and the images that came of it.
+        IMAGES = "images", _("images")
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, verbose_name=_("owner"), on_delete=models.CASCADE, related_name="+"

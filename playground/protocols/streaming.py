@@ -26,6 +26,8 @@ _HEADERS: Final = {
     "x-berth-queue-ms": "queue_ms",
     "x-berth-start-ms": "start_ms",
 }
+#: Field of a form -> name, bytes and media type of its file.
+Files = Mapping[str, tuple[str, bytes, str]]
 #: Passed around by those who may not speak HTTP themselves.
 GatewayClient = httpx.AsyncClient
 
@@ -39,6 +41,10 @@ class Facts(TypedDict, total=False):
     start_ms: int
     first_token_ms: int
     replica: str
+    # Of images.
+    step: int
+    steps: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +62,28 @@ def open_gateway_client() -> GatewayClient:
 
 @contextlib.asynccontextmanager
 async def ask_gateway(
-    client: GatewayClient, url: str, body: dict[str, Any], *, token: str, language: str
+    client: GatewayClient,
+    url: str,
+    body: dict[str, Any],
+    *,
+    token: str,
+    language: str,
+    files: Files | None = None,
+    largest_whole: int = LARGEST_WHOLE,
 ) -> AsyncIterator[Arriving]:
     """POST; the block gets the answer once its head is there. Leaving the block early ends it upstream too.
+
+    With ``files`` the body is a form. ``largest_whole`` is in bytes, of an answer that was not streamed.
 
     Raises RequestError with the gateway's or the model server's own sentence, also from ``chunks``.
     """
     headers = {"Authorization": f"Bearer {token}", "Accept-Language": language, "X-Berth-Facts": "1"}
     try:
-        async with client.stream("POST", url, json=body, headers=headers) as response:
+        content: dict[str, Any] = {"data": body, "files": files} if files else {"json": body}
+        async with client.stream("POST", url, headers=headers, **content) as response:
             if response.is_error:
                 raise await _refusal(response)
-            yield Arriving(facts=_facts(response), chunks=_chunks(response))
+            yield Arriving(facts=_facts(response), chunks=_chunks(response, largest_whole))
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise RequestError(_("The gateway does not answer. Its log, or berth doctor, has the cause.")) from error
     except httpx.TimeoutException as error:
@@ -76,20 +92,20 @@ async def ask_gateway(
         raise RequestError(_("The connection to the gateway broke: %(reason)s") % {"reason": error}) from error
 
 
-async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx.Response, largest: int) -> AsyncIterator[bytes]:
     if response.headers.get("content-type", "").partition(";")[0] != "application/json":
         async for chunk in response.aiter_raw():
             yield chunk
         return
     # A server that does not stream: its object may be spread over many lines.
-    whole = await _read(response)
+    whole = await _read(response, largest)
     with contextlib.suppress(ValueError):
         whole = json.dumps(json.loads(whole)).encode()
     yield whole + b"\n\n"
 
 
 async def _refusal(response: httpx.Response) -> RequestError:
-    text = (await _read(response)).decode(errors="replace")
+    text = (await _read(response, LARGEST_WHOLE)).decode(errors="replace")
     with contextlib.suppress(ValueError):
         content = json.loads(text)
         failure = failure_in(content) if isinstance(content, dict) else None
@@ -99,11 +115,11 @@ async def _refusal(response: httpx.Response) -> RequestError:
     return RequestError(sentence, status=response.status_code)
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, largest: int) -> bytes:
     parts = bytearray()
     async for chunk in response.aiter_raw():
         parts += chunk
-        if len(parts) > LARGEST_WHOLE:
+        if len(parts) > largest:
             break
     return bytes(parts)
 

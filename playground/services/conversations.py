@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone, translation
@@ -91,7 +91,7 @@ def say(
         said.pictures.set(pictures)
         if not conversation.title:
             conversation.title = _title_of(text) or pictures[0].name[:_TITLE_FROM_TEXT]
-        answer = _ask(conversation, said, question, user.pk)
+        answer = _ask(conversation, said, question)
     return Asked(conversation=conversation, said=said, answer=answer)
 
 
@@ -100,7 +100,7 @@ def ask_again(message_id: int, *, actor: Actor, question: Question) -> Asked:
 
     Raises NotAllowedError, NotFoundError, InvalidInputError, or ConflictError while too much is under way.
     """
-    user = person_of(actor)
+    person_of(actor)
     with transaction.atomic():
         message = Message.objects.select_related("parent").filter(pk=message_id).first()
         if message is None:
@@ -109,7 +109,7 @@ def ask_again(message_id: int, *, actor: Actor, question: Question) -> Asked:
         said = message if message.role == Message.Role.USER else message.parent
         if said is None:
             raise no_such_message()
-        answer = _ask(conversation, said, question, user.pk)
+        answer = _ask(conversation, said, question)
     return Asked(conversation=conversation, said=None, answer=answer)
 
 
@@ -164,7 +164,7 @@ def delete_conversation(conversation_id: int, *, actor: Actor) -> None:
         record_audit(actor, "conversation.delete", str(number))
 
 
-def _ask(conversation: Conversation, said: Message, question: Question, user_id: int) -> Answer:
+def _ask(conversation: Conversation, said: Message, question: Question) -> Answer:
     """The row of an answer to ``said``, whose task begins when the transaction is committed."""
     protocol = Config.objects.filter(name=question.config, archived_at=None).values_list("protocol", flat=True).first()
     if protocol is None:
@@ -175,17 +175,25 @@ def _ask(conversation: Conversation, said: Message, question: Question, user_id:
         )
     if Message.objects.filter(conversation=conversation).count() >= MOST_MESSAGES:
         raise InvalidInputError(_("This conversation has 5,000 messages. Begin another one."))
+    return begin_answer(conversation, said, config=question.config, protocol=protocol, kept=question.settings.to_json())
+
+
+def begin_answer(
+    conversation: Conversation, said: Message, *, config: str, protocol: str, kept: dict[str, Any]
+) -> Answer:
+    """The row of an answer, whose task begins when the caller's transaction is committed.
+
+    Raises ConflictError while too much of this person is under way.
+    """
     # Those whose task died do not count; whoever reads them marks them.
     living = Answer.objects.filter(state__in=Answer.LIVE, heartbeat_at__gte=timezone.now() - DEAD_AFTER)
-    under_way = living.filter(message__conversation__owner_id=user_id).count()
-    if under_way >= MOST_AT_ONCE:
+    if living.filter(message__conversation__owner_id=conversation.owner_id).count() >= MOST_AT_ONCE:
         raise ConflictError(_("%(most)d answers are under way. Stop one, or wait.") % {"most": MOST_AT_ONCE})
     message = Message.objects.create(conversation=conversation, parent=said, role=Message.Role.ASSISTANT)
-    kept = question.settings.to_json()
     answer = Answer.objects.create(
-        message=message, config=question.config, protocol=protocol, settings=kept, heartbeat_at=timezone.now()
+        message=message, config=config, protocol=protocol, settings=kept, heartbeat_at=timezone.now()
     )
-    conversation.leaf, conversation.config, conversation.settings = message, question.config, kept
+    conversation.leaf, conversation.config, conversation.settings = message, config, kept
     conversation.save(update_fields=["leaf", "config", "settings", "title", "updated_at"])
     language = translation.get_language() or "en"
     transaction.on_commit(lambda: runner.begin(answer.pk, language=language))

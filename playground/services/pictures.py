@@ -38,9 +38,7 @@ def take_picture(content: bytes, *, name: str, actor: Actor, longest_side: int |
     if len(content) > MOST_BYTES:
         raise InvalidInputError(_("%(path)s has more than 10 MB. Make it smaller.") % {"path": name})
     decoded = decode_picture(content, name=name, longest_side=longest_side)
-    held = Picture.objects.filter(owner=owner).aggregate(sum=Sum("size_bytes"))["sum"] or 0
-    if held + len(decoded.content) > MOST_BYTES_A_PERSON:
-        raise InvalidInputError(_("Your pictures have 500 MB already. Delete conversations with pictures first."))
+    room_for(len(decoded.content), owner.pk)
     return Picture.objects.create(
         owner=owner,
         name=name,
@@ -50,6 +48,13 @@ def take_picture(content: bytes, *, name: str, actor: Actor, longest_side: int |
         size_bytes=len(decoded.content),
         content=decoded.content,
     )
+
+
+def room_for(size_bytes: int, owner_id: int) -> None:
+    """Raise InvalidInputError where so many bytes more are too many for one person."""
+    held = Picture.objects.filter(owner_id=owner_id).aggregate(sum=Sum("size_bytes"))["sum"] or 0
+    if held + size_bytes > MOST_BYTES_A_PERSON:
+        raise InvalidInputError(_("Your pictures have 500 MB already. Delete images or conversations with some first."))
 
 
 def drop_picture(picture_id: int, *, actor: Actor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -28,12 +29,16 @@ from deployments.catalogue.loading import load_catalogue
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
 from deployments.lifecycle.phases import Phase
 from deployments.models import Attempt, AuditEntry, Config, Deployment, DeploymentEvent, Node
+from playground.answers.drawn import keep_drawn
 from playground.chat.settings import ChatSettings
-from playground.models import GatewayKey, Picture
+from playground.drawing.settings import DrawingSettings
+from playground.models import Answer, GatewayKey, Picture
 from playground.services.conversations import Question
+from playground.services.drawing import draw
 from playground.services.keys import create_key
 from playground.services.presets import PresetContent, keep_preset
 from playground.services.sharing import share_branch
+from tests.fakes.pictures import png
 from tests.playground.chatting import begin
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +89,24 @@ def chat_of(user: User) -> None:
     asked = begin(user, "你好", question=question, picture_ids=[picture.pk])
     share_branch(asked.conversation.pk, actor=Actor.person(user))
     keep_preset("brief", PresetContent(settings=settings, is_shared=True), actor=Actor.person(user))
+    image_of(user)
+
+
+def image_of(user: User) -> None:
+    """A request for images, with one that came."""
+    Config.objects.create(
+        name="painter",
+        model=Config.objects.get(name="smollm2-135m").model,
+        protocol="openai-image",
+        engine="custom",
+        image="some/image",
+        served_name="painter",
+        port=8000,
+        readiness_path="/health",
+    )
+    answer = draw("灯塔", config="painter", settings=DrawingSettings(seed=2**32 - 1), actor=Actor.person(user))
+    keep_drawn(answer.pk, user.pk, [base64.b64encode(png(3)).decode()])
+    Answer.objects.filter(pk=answer.pk).update(state=Answer.State.DONE, seed=2**32 - 1, step=20, steps=20)
 
 
 def exported() -> bytes:

@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .events import BrokeOff, Event, Failure, Finish, Reasoning, Text
 
 #: A line that is longer ends the answer: no server sends such, and memory is finite.
 LONGEST_LINE: Final = 16 * 1024 * 1024
 _OPEN, _CLOSE = "<think>", "</think>"
+
+
+class EventReader(Protocol):
+    """Makes events of an answer's bytes, whatever they carry."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events of what is complete now."""
+        ...
+
+    def end(self) -> list[Event]:
+        """What the end of the stream means. Call it once."""
+        ...
 
 
 class StreamReader(ABC):

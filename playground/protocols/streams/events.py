@@ -65,4 +65,20 @@ class BrokeOff:
     """The stream ended before its end."""
 
 
-Event = Text | Reasoning | ToolCall | Usage | Finish | Failure | Served | BrokeOff
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """How far an image is; ``steps`` is 0 as long as it waits for others."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """An image in base64, as it came. ``seed`` is that of the first one of its request, where the server tells it."""
+
+    image: str
+    seed: int | None = None
+
+
+Event = Text | Reasoning | ToolCall | Usage | Finish | Failure | Served | BrokeOff | Step | Drawn
