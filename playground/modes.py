@@ -19,7 +19,10 @@ class Mode:
     here: bool
 
 
-_MODES = (("playground:chat", _("Chat"), "message-2"),)
+_MODES = (
+    ("playground:chat", _("Chat"), "message-2"),
+    ("playground:images", _("Images"), "photo"),
+)
 
 
 def modes(view_name: str) -> list[Mode]:

@@ -37,3 +37,16 @@ def chat_strings() -> dict[str, str]:
         "lost": _("The connection is lost. What comes meanwhile is shown when it is back."),
         "gone": _("This answer was deleted in another tab."),
     }
+
+
+def image_strings() -> dict[str, str]:
+    """As :func:`chat_strings`, for the page of images."""
+    return {
+        "unreachable": _("Berth did not answer. Check the connection, then try again."),
+        "bad_status": _("The gateway answered with status {status} and no explanation."),
+        "turn": _("waiting for its turn"),
+        "step": _("step {step} of {steps}"),
+        "begun": _("Your images are being made."),
+        "ready": _("Your images are ready."),
+        "ended": _("Your images were not made."),
+    }

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import views, views_chat, views_kept, views_usage
+from . import views, views_chat, views_images, views_kept, views_usage
 
 app_name = "playground"
 urlpatterns = [
@@ -14,6 +14,13 @@ urlpatterns = [
     path("playground/c/<int:pk>/conversation.<str:kind>", views_kept.export, name="export"),
     path("playground/links/<int:pk>/revoke/", views_kept.unshare, name="unshare"),
     path("playground/shared/<str:token>/", views_kept.shared, name="shared"),
+    path("playground/images/", views_images.images, name="images"),
+    path("playground/images/draw/", views_images.draw, name="draw"),
+    path("playground/images/jobs/<int:pk>/", views_images.job, name="image_job"),
+    path("playground/images/jobs/<int:pk>/delete/", views_images.delete_job, name="image_job_delete"),
+    path("playground/images/<int:pk>/", views_images.detail, name="image"),
+    path("playground/images/<int:pk>/delete/", views_images.delete, name="image_delete"),
+    path("playground/images/<int:pk>/image.<str:kind>", views_images.download, name="image_download"),
     path("playground/say/", views_chat.say, name="say"),
     path("playground/again/", views_chat.again, name="again"),
     path("playground/answers/<int:pk>/stop/", views_chat.stop, name="stop_answer"),

@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.xdist_group("browser-chat"),  # one installation serves them all
 ]
 SERVER = Path(__file__).with_name("chatting_server.py")
+PAINTER = Path(__file__).with_name("drawing_server.py")
 AXE = Path(__file__).parent.parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 CATALOGUE = f"""\
 models:
@@ -39,6 +40,18 @@ configs:
     served_name: parrot
     arguments: [{sys.executable}, {SERVER}, --port, "{{port}}"]
     port: 9000
+    readiness_path: /health
+    load_timeout_s: 60
+    grace_s: 2
+  - name: retoucher
+    model: Parrot
+    protocol: openai-image
+    engine: custom
+    runtime: process
+    image: none
+    served_name: retoucher
+    arguments: [{sys.executable}, {PAINTER}, --port, "{{port}}"]
+    port: 9001
     readiness_path: /health
     load_timeout_s: 60
     grace_s: 2
@@ -395,3 +408,38 @@ def looked_at(context: BrowserContext, addresses: list[str], width: int, theme: 
             found[f"{address} {width} {theme}"] = (violations, wide)
     page.close()
     return found
+
+
+def test_an_image_is_drawn_opened_and_edited(page: Page, berth: Installation, complaints: list[str]) -> None:
+    started = berth.command("start", "retoucher", "--wait")
+    assert started.returncode == 0, started.stderr
+    page.goto(f"{berth.url}/playground/images/?config=retoucher")
+    prompt = "a boat <img src=x onerror=alert(1)>"
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_role("button", name="Draw").click()
+    tiles = page.locator(".image-tile")
+    expect(tiles).to_have_count(1)
+    tiles.first.click()
+    drawer = page.locator("[data-image-drawer]")
+    expect(drawer).to_contain_text(prompt)
+    page.keyboard.press("Escape")
+    expect(drawer).to_have_count(0)
+    tiles.first.click()
+    drawer.get_by_role("link", name="Edit").click()
+    box = page.locator("canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 5, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    page.get_by_label("Prompt", exact=True).fill("a white sail")
+    page.get_by_role("button", name="Draw").click()
+    expect(tiles).to_have_count(2)
+    answer = page.request.get(f"{berth.url}{tiles.first.locator('img').get_attribute('src')}")
+    with Image.open(io.BytesIO(answer.body())) as edited:
+        colours = {edited.convert("RGB").getpixel(place) for place in ((256, 256), (5, 500))}
+    # White where there was paint, as it was elsewhere.
+    assert (255, 255, 255) in colours
+    assert len(colours) == 2
+    assert complaints == []
+    berth.command("stop", "retoucher", "--wait")

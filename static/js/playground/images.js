@@ -1,0 +1,82 @@
+/* The page of images: requests under way, the composer's sentences, the drawer. */
+
+import { attach } from "berth/attach";
+import { upload } from "berth/playground/api";
+import { attachMask } from "berth/playground/image_mask";
+import { AnswerSocket } from "berth/playground/socket";
+import { words } from "berth/playground/words";
+
+const socket = new AnswerSocket({ hear, state() {} });
+
+function hear({ type, answer, state, facts }) {
+  const job = document.querySelector(`[data-image-job="${Number(answer)}"]`);
+  if (!job) return;
+  if (type === "over" || type === "gone") {
+    say(words(state === "done" ? "ready" : "ended"));
+    globalThis.htmx.trigger(job, "berth:over");
+  } else if (facts) show(job, facts);
+}
+
+function show(job, { step, steps }) {
+  const bar = job.querySelector("progress");
+  if (steps > 0) {
+    bar.max = steps;
+    bar.value = step ?? 0;
+  } else bar.removeAttribute("value");
+  job.querySelector("[data-image-step]").textContent = steps > 0 ? words("step", { step: step ?? 0, steps }) : words("turn");
+}
+
+function say(sentence) {
+  document.querySelector("[data-images] [data-said]").textContent = sentence;
+}
+
+attach("[data-image-job]", (job) => {
+  say(words("begun"));
+  socket.follow(Number(job.dataset.imageJob));
+});
+
+attach("[data-image-composer]", (form) => {
+  const problem = form.querySelector("[data-image-problem]");
+  const complain = (sentence) => {
+    problem.textContent = sentence;
+    problem.hidden = !sentence;
+  };
+  const detachMask = attachMask(form, { complain });
+  const chosen = async ({ target }) => {
+    if (!("imageFile" in target.dataset) || target.files.length === 0) return;
+    const content = new FormData();
+    content.append("picture", target.files[0]);
+    target.value = "";
+    try {
+      const { id } = await upload(form.dataset.pictureUrl, content);
+      location.assign(`?edit=${id}`);
+    } catch (error) {
+      complain(error.message);
+    }
+  };
+  const key = (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("[type=submit]"));
+  };
+  form.addEventListener("change", chosen);
+  form.addEventListener("keydown", key);
+  return () => {
+    detachMask();
+    form.removeEventListener("change", chosen);
+    form.removeEventListener("keydown", key);
+  };
+});
+
+attach("[data-image-drawer]", (drawer) => {
+  const before = document.activeElement;
+  const close = (event) => {
+    if (event.type === "keydown" && event.key !== "Escape") return;
+    event.preventDefault();
+    drawer.remove();
+    before?.focus?.();
+  };
+  drawer.querySelector("[data-drawer-close]").addEventListener("click", close);
+  drawer.addEventListener("keydown", close);
+  drawer.focus({ preventScroll: true });
+});
