@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
-from .events import BrokeOff, Event, Failure, Finish, Reasoning, Text
+from .events import BrokeOff, Event, Failure, Finish, Reasoning, Served, Text
 
 #: A line that is longer ends the answer: no server sends such, and memory is finite.
 LONGEST_LINE: Final = 16 * 1024 * 1024
+#: A comment of the gateway for clients whose headers went ahead, see playground/gateway/ahead.py.
+SERVED: Final = ": x-berth-"
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
@@ -170,6 +172,12 @@ def failure_in(content: dict[str, Any]) -> Failure | None:
     if content.get("object") == "error":
         return Failure(message=str(content.get("message") or content), code=str(content.get("code") or ""))
     return None
+
+
+def served_in(comment: str) -> Served:
+    """What a comment that begins with :data:`SERVED` tells."""
+    pairs = (part.partition("=") for part in comment[2:].split())
+    return Served(tuple((name, int(text)) for name, _is, text in pairs if text.isdecimal() and len(text) < 10))
 
 
 def count(value: object) -> int | None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .base import count, failure_in, parsed
+from .base import SERVED, count, failure_in, parsed, served_in
 from .events import BrokeOff, Drawn, Event, Failure, Step
 
 #: All images of one request, in bytes of base64.
@@ -66,6 +66,9 @@ def _events(line: str) -> Iterator[Event]:
         step, steps = count(told.get("step")), count(told.get("steps"))
         if step is not None and steps is not None:
             yield Step(step=step, steps=steps)
+        return
+    if line.startswith(SERVED):
+        yield served_in(line)
         return
     content = line.removeprefix("data:").strip()
     if content == line and not line.startswith("{"):

@@ -7,10 +7,10 @@ vLLM, SGLang and DeepSeek call it ``reasoning_content``, newer vLLM and OpenRout
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
-from .base import StreamReader, count, failure_in, parsed, unreadable, words
-from .events import Event, Finish, Reasoning, Served, Text, ToolCall, Usage
+from .base import SERVED, StreamReader, count, failure_in, parsed, served_in, unreadable, words
+from .events import Event, Finish, Reasoning, Text, ToolCall, Usage
 from .question import ChatQuestion, Turn
 
 
@@ -39,10 +39,6 @@ def _message(turn: Turn) -> dict[str, Any]:
     return {"role": turn.role, "content": [{"type": "text", "text": turn.content}, *shown]}
 
 
-#: A comment of the gateway for clients whose headers went ahead, see playground/gateway/ahead.py.
-_SERVED: Final = ": x-berth-"
-
-
 class OpenAIReader(StreamReader):
     """Reads ``data:`` events, and a whole answer of a server that does not stream."""
 
@@ -55,9 +51,8 @@ class OpenAIReader(StreamReader):
             self._data.append(line.removeprefix("data:").removeprefix(" "))
         elif not line:
             yield from self._dispatched()
-        elif line.startswith(_SERVED):
-            pairs = (part.partition("=") for part in line[2:].split())
-            yield Served(tuple((name, int(text)) for name, _is, text in pairs if text.isdecimal() and len(text) < 10))
+        elif line.startswith(SERVED):
+            yield served_in(line)
         elif line.startswith("{") and not self._data:
             yield from self._object(line)
 
