@@ -62,6 +62,7 @@ class GpuPoller:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, name="gpu-poller", daemon=True)
         self.facts: tuple[GpuFacts, ...] = ()
+        self.rows: tuple[GpuReading, ...] = ()
         self.written_facts: tuple[GpuFacts, ...] | None = None
         self.rows_at = float("-inf")
         self.quarantine_at = float("-inf")
@@ -104,11 +105,13 @@ class GpuPoller:
         if measured is None:
             self._say("The driver hangs: readings are stale")
             publish_reading(self._stale())
+            self._mark_xids()
             return
         self._say(measured.reason)
         if measured.facts is not None:
             self.facts = measured.facts
         reading = self._reading(measured)
+        self.rows = reading.gpus
         publish_reading(reading)
         self.peaks.watch(reading.gpus)
         self._write(measured, reading)
@@ -165,22 +168,38 @@ class GpuPoller:
         return self.known_runs
 
     def _stale(self) -> NodeReading:
-        """The GPUs that there were, without values: what was read before says nothing about now."""
+        """The GPUs that there were, without values: what was read before says nothing about now.
+
+        The host, and what each run was given, do not depend on the driver. An error event often comes with the hang.
+        """
         waited = f"The driver has not answered for {self.measurer.waiting_s:.0f} s."
-        gpus = tuple(
-            GpuReading(
-                uuid=gpu.uuid,
-                index=gpu.index,
-                name=gpu.name,
-                state="stale",
-                memory_total_bytes=gpu.memory_total_bytes,
-                missing=dict.fromkeys(MEASURED, "timeout"),
-                error=waited,
-                processes_error=waited,
-            )
-            for gpu in self.facts
+        self._hear_xids()
+        gpus = tuple(self._without_values(gpu, waited) for gpu in self.rows)
+        return NodeReading(
+            node=self.node,
+            at=time.time(),
+            source="nvml",
+            reason=waited,
+            gpus=gpus,
+            runs=self._runs(gpus),
+            host=self.host.read(),
         )
-        return NodeReading(node=self.node, at=time.time(), source="nvml", reason=waited, gpus=gpus)
+
+    def _without_values(self, gpu: GpuReading, why: str) -> GpuReading:
+        xid, xid_at = self.last_xids.get(gpu.uuid, (None, None))
+        return GpuReading(
+            uuid=gpu.uuid,
+            index=gpu.index,
+            name=gpu.name,
+            parent_uuid=gpu.parent_uuid,
+            state="stale",
+            memory_total_bytes=gpu.memory_total_bytes,
+            missing=dict.fromkeys(MEASURED, "timeout"),
+            xid=xid,
+            xid_at=xid_at,
+            error=why,
+            processes_error=why,
+        )
 
     def _hear_xids(self) -> None:
         """Take what the listener heard; several of one GPU leave the last, and each gets its mark."""

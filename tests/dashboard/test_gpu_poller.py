@@ -16,12 +16,14 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from dashboard.telemetry import poller as poller_module
 from dashboard.telemetry.attribution import Attribution
+from dashboard.telemetry.facts import GpuFacts
+from dashboard.telemetry.measuring import Measurer
 from dashboard.telemetry.nvml import Nvml
 from dashboard.telemetry.poller import EVERY_S, MOST_BACKOFF_S, GpuPoller, members_of_runs
 from dashboard.telemetry.replay import Recording
 from dashboard.telemetry.source import DriverSource, GpuSource, Measurement, ReplaySource, source_for
 from deployments.gpu_memory import observed_peak, quarantine
-from deployments.gpu_readings import NodeReading, latest_readings
+from deployments.gpu_readings import GpuReading, NodeReading, latest_readings
 from deployments.lifecycle.phases import Phase
 from deployments.models import Gpu, Node
 from deployments.runtimes import use_runtime
@@ -132,6 +134,35 @@ def test_a_driver_that_hangs_is_told_and_nothing_old_is_repeated(
     poller.tick()
     assert reading().reason == ""
     poller.stop()
+
+
+def test_what_was_read_before_a_hang_is_not_told_after_it() -> None:
+    release = threading.Event()
+
+    class Held:
+        """The first answer takes long: what it says was read before."""
+
+        answers = 0
+
+        def measure(self) -> Measurement:
+            self.answers += 1
+            first = self.answers == 1
+            if first:
+                release.wait(30)
+            old = GpuReading(uuid="GPU-a", index=0, memory_used_bytes=1 if first else 2)
+            facts = (GpuFacts(uuid="GPU-a", index=0, name="H200", memory_total_bytes=GIB),) if first else None
+            return Measurement(source="nvml", states=(old,), facts=facts)
+
+    held = Held()
+    measurer = Measurer(held)
+    assert measurer.measure(0.01) is None
+    release.set()
+    found = measurer.measure(5)
+    assert found is not None
+    assert [gpu.memory_used_bytes for gpu in found.states] == [2]
+    assert held.answers == 2
+    assert [facts.uuid for facts in found.facts or ()] == ["GPU-a"], "what the GPUs are is told once a minute"
+    measurer.stop()
 
 
 def test_a_fault_while_measuring_is_a_reason_and_not_the_end(node: Node, caplog: pytest.LogCaptureFixture) -> None:

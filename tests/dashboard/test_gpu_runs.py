@@ -316,13 +316,31 @@ def test_a_reading_has_runs_host_and_limiters(node: Node) -> None:
     source.library.close()
 
 
-def test_gpus_of_a_driver_that_hangs_are_stale_and_without_values(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = DriverSource(library=Nvml(module=FakeNvml(FakeGpu(uuid="GPU-a")), sysfs=Path("/nowhere")))
+def test_gpus_of_a_driver_that_hangs_are_stale_and_without_values(
+    node: Node, marks: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = FakeGpu(uuid="MIG-1", name="NVIDIA H200 MIG 1g.18gb", instance=1)
+    fake = FakeNvml(FakeGpu(uuid="GPU-a"), FakeGpu(uuid="GPU-b", mig=1, instances=(instance,)))
+    source = DriverSource(library=Nvml(module=fake, sysfs=Path("/nowhere")))
     poller = GpuPoller("gpu-01", source=source, attribution=Attribution("gpu-01", dict))
     poller.tick()
+    run = make_run(make_config(), node=node)
+    GpuLease.objects.create(gpu=Gpu.objects.get(uuid="GPU-a"), deployment=run)
     monkeypatch.setattr(poller.measurer, "measure", lambda _timeout: None)
+    poller.note_xid("GPU-a", 79, time.time())
+    monkeypatch.setattr(poller.runs, "_asked_at", float("-inf"))
     poller.tick()
-    (gpu,) = latest_readings(["gpu-01"])["gpu-01"].gpus
+    told = latest_readings(["gpu-01"])["gpu-01"]
+    gpu, *others = told.gpus
+    assert [(one.uuid, one.parent_uuid, one.state) for one in others] == [
+        ("GPU-b", "", "stale"),
+        ("MIG-1", "GPU-b", "stale"),
+    ]
+    # The host, what runs were given, and the event that came with the hang need no driver.
+    assert told.host is not None
+    assert [(one.run_name, one.assigned, one.memory_bytes) for one in told.runs] == [(run.run_name, ("GPU-a",), None)]
+    assert gpu.xid == 79
+    assert marks == [("xid", "Xid 79", "GPU-a")]
     assert (gpu.state, gpu.memory_used_bytes, gpu.processes, gpu.missing["power_watts"]) == (
         "stale",
         None,
