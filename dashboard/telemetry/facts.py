@@ -32,7 +32,7 @@ class GpuFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The GPUs of this host. ``failed`` are those that could not be asked: index, UUID if it was known, and why."""
+    """The GPUs of this host. ``failed`` are those that could not be asked: index, UUID or a stand-in, and why."""
 
     driver: str
     gpus: tuple[GpuFacts, ...]

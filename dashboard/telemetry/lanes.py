@@ -114,6 +114,8 @@ class Lanes:
         try:
             answer = question.ask(self.questions, target)
         except (self.error, AttributeError) as error:
+            # An answer that is an error may be as slow as any other.
+            slot.costs.append(self.cost() - began)
             self._refused(question, slot, error, now)
             return
         slot.costs.append(self.cost() - began)
@@ -133,6 +135,7 @@ class Lanes:
         reason = reason_of(code)
         slot.values, slot.missing = {}, dict.fromkeys(question.fields, reason)
         slot.error, slot.code = str(error), code
+        self._judge(question, slot, now)
         waits_s = {"not_supported": ASK_AGAIN_S, "no_permission": SELDOM_S}.get(reason, _pause_s(slot))
         slot.due_at = now + (_pause_s(slot) if question.pinned and reason != "not_supported" else waits_s)
 

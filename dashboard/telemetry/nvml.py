@@ -28,6 +28,9 @@ from .refusals import Refusals
 from .rows import MEASURED, reading_of, state_of
 from .xids import OnXid, XidListener
 
+#: Names a GPU that has failed since before it was asked for its UUID: two such GPUs stay two.
+UNKNOWN_UUID = "unknown-"
+
 
 @dataclass
 class Nvml:
@@ -125,7 +128,7 @@ class Nvml:
         return tuple(sorted([*known, *failed], key=lambda state: (state.index, bool(state.parent_uuid))))
 
     def _look(self, count: int) -> tuple[list[GpuFacts], dict[str, Any], list[tuple[int, str, str, int]]]:
-        """Each GPU, its handle, and those that failed: index, UUID if known, words and code. Raises NVMLError."""
+        """Each GPU, its handle, and those that failed: index, UUID or a stand-in, words, code. Raises NVMLError."""
         # An index keeps its GPU until the host restarts.
         known = {target.index: target.uuid for target in self._targets if not target.parent_uuid}
         known.update({index: uuid for index, uuid, _error in self._failed})
@@ -141,7 +144,8 @@ class Nvml:
                 if code_of(error) in CLOSED:
                     raise
                 if code_of(error) != NOT_FOUND:
-                    failed.append((index, known.get(index, ""), _told(error), code_of(error)))
+                    uuid = known.get(index, f"{UNKNOWN_UUID}{index}")
+                    failed.append((index, uuid, _told(error), code_of(error)))
                 continue
             handles[found.uuid] = handle
             gpus.append(found)

@@ -59,7 +59,8 @@ def state_of(code: int) -> str:
     """The state of a GPU whose first question, that for its memory, was answered with ``code``; 0 is success."""
     if code in LOST:
         return "lost"
-    return {NO_PERMISSION: "no_permission", TIMEOUT: "stale"}.get(code, "ok")
+    # Any other error, as one that asks for a reset, leaves a GPU that cannot be used: never "ok".
+    return {0: "ok", NO_PERMISSION: "no_permission", TIMEOUT: "stale"}.get(code, "degraded")
 
 
 def counted(gpus: Iterable[GpuReading]) -> tuple[GpuReading, ...]:

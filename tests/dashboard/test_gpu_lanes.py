@@ -17,6 +17,7 @@ from deployments.gpu_readings import LIMITERS, GpuReading, NodeReading
 from tests.fakes.nvml import GIB, FakeGpu, FakeNvml, process
 
 NOT_SUPPORTED, NO_PERMISSION, TIMEOUT, LOST, CLOSED = 3, 4, 10, 15, 1
+RESET_REQUIRED = 16
 
 
 class Clock:
@@ -189,6 +190,17 @@ def test_one_slow_answer_says_nothing() -> None:
     assert one.asked.count("nvmlDeviceGetPowerUsage") == 12
 
 
+def test_a_question_that_fails_slowly_is_put_less_often_too() -> None:
+    one = gpu()
+    watch = Watch(one)
+    slow(watch, "nvmlDeviceGetPowerUsage", 0.5)
+    one.errors["nvmlDeviceGetPowerUsage"] = TIMEOUT
+    for _ in range(ANSWERS_JUDGED + 21):
+        reading = watch.second()
+        assert (reading.power_watts, reading.missing["power_watts"]) == (None, "timeout")
+    assert one.asked.count("nvmlDeviceGetPowerUsage") == ANSWERS_JUDGED + 4
+
+
 def test_memory_and_processes_are_asked_each_second_however_slow() -> None:
     one = gpu()
     watch = Watch(one)
@@ -256,7 +268,15 @@ def test_a_lost_gpu_is_asked_one_thing_and_shows_nothing_old() -> None:
     assert (back.state, back.energy_joules, back.ecc_corrected) == ("ok", 5000.0, 0)
 
 
-@pytest.mark.parametrize(("code", "state"), [(NO_PERMISSION, "no_permission"), (TIMEOUT, "stale"), (LOST, "lost")])
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (NO_PERMISSION, "no_permission"),
+        (TIMEOUT, "stale"),
+        (LOST, "lost"),
+        (RESET_REQUIRED, "degraded"),
+    ],
+)
 def test_the_state_is_that_of_the_first_question(code: int, state: str) -> None:
     one = gpu()
     watch = Watch(one)

@@ -178,6 +178,18 @@ def test_a_lost_gpu_keeps_its_uuid_when_gpus_are_looked_for_again() -> None:
     assert [(state.uuid, state.error) for state in library.states()] == [("GPU-a", "error 15"), ("GPU-b", "")]
 
 
+def test_two_gpus_that_never_told_their_uuid_stay_two() -> None:
+    one, other = two_gpus()
+    one.errors["*"] = other.errors["*"] = LOST
+    library = Nvml(module=FakeNvml(one, other))
+    for _ in range(2):
+        library.inventory()
+        assert [(gpu.uuid, gpu.state) for gpu in library.states()] == [("unknown-0", "lost"), ("unknown-1", "lost")]
+    other.errors.clear()
+    library.inventory()
+    assert [(gpu.uuid, gpu.state) for gpu in library.states()] == [("unknown-0", "lost"), ("GPU-b", "ok")]
+
+
 def test_a_gpu_that_recovers_is_measured_again() -> None:
     one, other = two_gpus()
     one.errors["*"] = LOST
