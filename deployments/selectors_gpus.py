@@ -62,13 +62,17 @@ class RunGpu:
 
 @dataclass(frozen=True, kw_only=True)
 class RunGpus:
-    """The GPUs of one run: those it was given and those it was seen on. ``run`` is None when nobody measures it."""
+    """The GPUs of one run: those it was given and those it was seen on. ``run`` is None when nobody measures it.
+
+    ``flags`` are its own and those of its earlier attempts.
+    """
 
     node: ShownNode | None
     tiles: Sequence[Tile]
     run: RunReading | None
     assigned: frozenset[str]
     memory_bytes: dict[str, int]
+    flags: Sequence[str] = ()
 
     @property
     def rows(self) -> list[RunGpu]:
@@ -134,14 +138,19 @@ def run_gpus(deployment: Deployment) -> RunGpus:
         return RunGpus(node=None, tiles=[], run=None, assigned=assigned, memory_bytes={})
     readings = latest_readings([deployment.node.name])
     reading = readings.get(deployment.node.name)
-    run = next((each for each in reading.runs if each.deployment_id == deployment.pk), None) if reading else None
+    attempts = [each for each in reading.runs if each.deployment_id == deployment.pk] if reading else []
+    # Memory that an earlier attempt still holds is told beside what the current one uses, not as its own.
+    run = next((each for each in attempts if each.run_name == deployment.run_name), None)
+    earlier = [each for each in attempts if each is not run]
     shown = gpu_fleet([deployment.node]).nodes[0]
-    wanted = assigned | frozenset(run.observed if run else ())
+    wanted = assigned.union(*(each.observed for each in attempts))
     tiles = [tile for tile in shown.tiles if tile.uuid in wanted]
     held = {
-        tile.uuid: sum(part.size_bytes for part in tile.parts if part.deployment_id == deployment.pk) for tile in tiles
+        tile.uuid: sum(part.size_bytes for part in tile.parts if part.key == f"run:{deployment.run_name}")
+        for tile in tiles
     }
-    return RunGpus(node=shown, tiles=tiles, run=run, assigned=assigned, memory_bytes=held)
+    flags = [*(run.flags if run else ()), *(["earlier"] if any("orphaned" in each.flags for each in earlier) else [])]
+    return RunGpus(node=shown, tiles=tiles, run=run, assigned=assigned, memory_bytes=held, flags=flags)
 
 
 def _sparks(reading: NodeReading) -> Mapping[str, Sequence[float | None]]:

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 from deployments.gpu_readings import GpuProcess, GpuReading, HostReading, NodeReading, RunReading
 
-from .gpu_verdicts import Surroundings, Verdict, run_of, verdict_of
+from .gpu_verdicts import NAMED_FROM_BYTES, Surroundings, Verdict, run_of, verdict_of
 from .gpu_words import limiter_words
 
-#: Memory that no process explains is named in the key from here on; drivers always keep a little.
-NAMED_FROM_BYTES = 1 << 29
 #: What a deployment or a stranger holds is named from here on: less would read as 0.0 GiB.
 HELD_FROM_BYTES = 1 << 26
 SPARK_POINTS = 90
@@ -60,7 +58,9 @@ class Tile:
 
     @property
     def short_name(self) -> str:
-        """The name without its maker: ``H200``."""
+        """The name without its maker: ``H200``; of an instance its profile: ``MIG 1g.18gb``."""
+        if self.gpu is not None and self.gpu.parent_uuid:
+            return "MIG" + self.name.partition(" MIG")[2]
         return self.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
 
     @property

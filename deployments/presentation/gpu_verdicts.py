@@ -21,6 +21,8 @@ HOT_CELSIUS = 88
 #: Memory on the GPU's package bears more.
 HOT_MEMORY_CELSIUS = 95
 NEARLY_FULL = 0.97
+#: Memory that no process explains is told from here on; drivers always keep a little.
+NAMED_FROM_BYTES = 1 << 29
 #: A fault that the driver reported so long ago is history.
 XID_RECENT_S = 3600.0
 _NO_ACTION = frozenset({"", "none"})
@@ -31,7 +33,7 @@ class Verdict:
     """How a GPU is: a word with icon and tone (good, warn, bad or idle), why, and what to do about it.
 
     ``key`` is stable: ok, idle, hot, power_capped, nearly_full, foreign, unknown_process, orphaned, elsewhere,
-    ecc, remapped, recovery, fault, slowed, lost, stale, no_permission, silent, quarantined, degraded.
+    ecc, remapped, recovery, fault, slowed, lost, stale, no_permission, silent, quarantined, degraded, hidden.
     """
 
     key: str
@@ -79,6 +81,7 @@ def _troubles(gpu: GpuReading, around: Surroundings) -> Iterator[Verdict]:
             gpu.error or _("It works, and the driver says that something is wrong."),
             _("Look at it with nvidia-smi -q; the doctor tells what Berth sees."),
         )
+    yield from _hidden(gpu, around)
 
 
 def _unmeasured(gpu: GpuReading) -> Iterator[Verdict]:
@@ -103,7 +106,7 @@ def _unmeasured(gpu: GpuReading) -> Iterator[Verdict]:
             "stale",
             "warn",
             _("stale"),
-            gpu.error or _("The driver has not answered; these values are the last that it told."),
+            gpu.error or _("The driver has not answered."),
             _("If it stays so, something hangs in the driver: look at dmesg for NVRM lines."),
         )
 
@@ -251,8 +254,28 @@ def _strained(gpu: GpuReading) -> Iterator[Verdict]:
         )
 
 
+def _hidden(gpu: GpuReading, around: Surroundings) -> Iterator[Verdict]:
+    """In a container without the host's process namespace the driver lists no processes, or a part of them."""
+    used, listed = gpu.memory_used_bytes, gpu.processes
+    # Version 1 of the driver's answer counts as used what it reserves.
+    if used is None or listed is None or gpu.memory_reserved_bytes is None or around.is_replay:
+        return
+    known = [each.memory_bytes for each in listed if each.memory_bytes is not None]
+    if len(known) == len(listed) and used - sum(known) >= NAMED_FROM_BYTES:
+        yield _verdict(
+            "hidden",
+            "idle",
+            _("owner not visible"),
+            _("%(size)s are in use, and no process that the agent can see explains it.")
+            % {"size": gib(used - sum(known))},
+            _("Run the agent in the host's process namespace (pid: host); then their owner is named."),
+        )
+
+
 def _well(gpu: GpuReading) -> Verdict:
-    if gpu.processes is not None and not gpu.processes and not gpu.utilization_gpu_percent:
+    # An empty list alone is not idle: processes may be hidden. Instances tell their activity only.
+    busy = gpu.sm_active_percent if gpu.utilization_gpu_percent is None else gpu.utilization_gpu_percent
+    if gpu.processes == () and busy == 0:
         return _verdict("idle", "idle", _("idle"), "", "")
     return _verdict("ok", "good", _("ok"), "", "")
 
@@ -274,6 +297,7 @@ _ICONS = {
     "power_capped": "bolt",
     "foreign": "user",
     "unknown_process": "user",
+    "hidden": "user",
     "lost": "circle-x",
     "stale": "clock-exclamation",
     "silent": "wifi-off",

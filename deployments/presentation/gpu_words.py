@@ -34,10 +34,13 @@ _LIMITED_WHOLE = {
 _FLAGS = {
     "elsewhere": gettext_lazy("It uses a GPU that it was not given."),
     "orphaned": gettext_lazy("It has ended, and its processes still hold memory."),
+    "earlier": gettext_lazy("An earlier attempt of it has ended, and its processes still hold memory."),
 }
+_END_THEM = gettext_lazy("Wait a minute. If it stays, end the processes on the host: the page GPUs lists them.")
 _FLAG_FIXES = {
     "elsewhere": gettext_lazy("Check its arguments and environment for a GPU number; Berth passes GPUs by UUID."),
-    "orphaned": gettext_lazy("Wait a minute. If it stays, end the processes on the host: the page GPUs lists them."),
+    "orphaned": _END_THEM,
+    "earlier": _END_THEM,
 }
 _MISSING = {
     "not_supported": gettext_lazy("This GPU does not tell."),

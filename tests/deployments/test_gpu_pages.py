@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,33 @@ def test_a_run_shows_what_it_was_given_and_what_it_uses(viewer: Client, node: No
     assert "60.0" in page
     fragment = text(viewer, f"/deployments/{run.pk}/?part=gpus", fragment=True)
     assert fragment.lstrip().startswith('<div id="run-gpus"')
+
+
+def test_what_an_earlier_attempt_still_holds_is_told_and_not_taken_for_the_runs(viewer: Client, node: Node) -> None:
+    run = make_run(make_config(), Phase.READY, node=node, gpu_uuids=["GPU-gpu-01-0"], attempt=2)
+    earlier = run.run_name.removesuffix("2") + "1"
+    gpus = tuple(
+        GpuReading(
+            uuid=f"GPU-gpu-01-{index}",
+            index=index,
+            memory_total_bytes=140 * GIB,
+            processes=(GpuProcess(pid=80 + index, memory_bytes=size * GIB, run_name=name),),
+        )
+        for index, (name, size) in enumerate([(run.run_name, 60), (earlier, 9)])
+    )
+    told = RunReading(run_name=run.run_name, deployment_id=run.pk, config="c", memory_bytes=60 * GIB)
+    left = replace(told, run_name=earlier, memory_bytes=9 * GIB, observed=("GPU-gpu-01-1",), flags=("orphaned",))
+    publish_reading(NodeReading(node=node.name, at=time.time(), source="nvml", gpus=gpus, runs=(left, told)))
+    own = selectors_gpus.run_gpus(run)
+    assert own.run == told
+    assert [(row.tile.index, row.memory_bytes) for row in own.rows] == [(0, 60 * GIB), (1, 0)]
+    assert "An earlier attempt of it has ended" in text(viewer, f"/deployments/{run.pk}/?tab=gpus")
+
+
+def test_gpus_that_never_told_their_uuid_are_drawn(viewer: Client, node: Node) -> None:
+    lost = tuple(GpuReading(uuid=f"unknown-{index}", index=index, state="lost", error="lost") for index in range(2))
+    publish_reading(NodeReading(node=node.name, at=time.time(), source="nvml", gpus=lost))
+    assert text(viewer, "/gpus/").count('data-verdict="lost"') == 2
 
 
 def test_a_run_without_a_gpu_says_so(viewer: Client, node: Node) -> None:

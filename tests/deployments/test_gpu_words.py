@@ -64,6 +64,20 @@ def test_a_gpu_at_work_is_ok_and_one_without_work_is_idle() -> None:
     assert verdict(replace(WELL, processes=(), utilization_gpu_percent=0)) == "idle"
     # Where processes cannot be listed, none seen is not idle.
     assert verdict(replace(WELL, processes=None, utilization_gpu_percent=0)) == "ok"
+    # Nor is one of which nobody knows whether it computes. An instance tells its activity only.
+    assert verdict(replace(WELL, processes=(), utilization_gpu_percent=None)) == "ok"
+    assert verdict(replace(WELL, processes=(), utilization_gpu_percent=None, sm_active_percent=0.0)) == "idle"
+
+
+def test_memory_that_no_visible_process_explains_is_neither_idle_nor_hidden_from_the_reader() -> None:
+    hidden = replace(WELL, processes=(), utilization_gpu_percent=0, memory_reserved_bytes=GIB)
+    found = verdict_of(hidden, Surroundings(now=NOW))
+    assert (found.key, found.sentence[:6]) == ("hidden", "60 GiB")
+    assert "pid: host" in found.fix
+    assert verdict(replace(hidden, processes=(OURS,))) == "ok"
+    # What the driver does not say of a process, or counts as used itself, may explain it.
+    assert verdict(replace(hidden, processes=(replace(OURS, memory_bytes=None),))) == "ok"
+    assert verdict(replace(hidden, memory_reserved_bytes=None)) == "idle"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +155,7 @@ def test_a_stranger_is_named() -> None:
 def test_sources_flags_and_missing_values_have_words() -> None:
     assert source_words("replay:/a/h200x4.jsonl") == "recording h200x4.jsonl"
     assert source_words("nvml") == "NVML"
-    for flag in ("elsewhere", "orphaned"):
+    for flag in ("elsewhere", "orphaned", "earlier"):
         assert flag_words(flag) != flag
         assert flag_fix(flag)
     assert missing_words("not_supported") == "This GPU does not tell."
