@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
+
+from deployments.gpu_readings import REPLAY
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "berth_theme"
@@ -52,12 +55,16 @@ class Place:
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """The variable ``frame``: theme, clock, htmx's settings, and for signed-in people the rail and their role."""
+    """The variable ``frame``: theme, clock, htmx's settings, and for signed-in people the rail and their role.
+
+    ``is_replay`` when this installation plays a recording of GPUs; pages of a node that does say so by its readings.
+    """
     theme = request.COOKIES.get(THEME_COOKIE, "auto")
     values: dict[str, Any] = {
         "theme": theme if theme in THEMES else "auto",
         "now": f"{time.time():.3f}",
         "htmx_config": HTMX_CONFIG,
+        "is_replay": settings.BERTH_GPU_SOURCE.startswith(REPLAY),
     }
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:

@@ -21,6 +21,8 @@ KEPT_S = 60
 LIVE_READINGS = 30
 #: Older than this, a reading says nothing about now.
 FRESH_S = 10.0
+#: How the source of a recording begins.
+REPLAY = "replay:"
 #: ``stale``: the driver has not answered; ``lost``: it fell off the bus; ``degraded``: it works and needs attention.
 STATES = ("ok", "degraded", "lost", "stale", "no_permission")
 #: What can slow a GPU's clocks. ``idle`` is no trouble.
@@ -176,6 +178,11 @@ class NodeReading:
                 "host": HostReading(**data["host"]) if data.get("host") else None,
             }
         )
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it is of a recording: nothing of it is now, and its pids are not of that host."""
+        return self.source.startswith(REPLAY)
 
     def is_fresh(self, now: float) -> bool:
         """Whether it still tells about ``now`` (epoch seconds)."""

@@ -48,7 +48,7 @@ def gpus() -> Sequence[Finding]:
     reading = latest_readings([settings.BERTH_NODE_NAME]).get(settings.BERTH_NODE_NAME)
     if reading is None:
         return skipped("driver", "no_reading")
-    if reading.source.startswith("replay:"):
+    if reading.is_replay:
         return skipped("driver", "replay", source=reading.source)
     if not reading.gpus:
         return skipped("driver", "none", reason=reading.reason or "–")

@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections, connection
 
 from deployments.gpu_history import mark, record
 from deployments.gpu_memory import lift_returned
-from deployments.gpu_readings import GpuProcess, GpuReading, NodeReading, RunReading, publish_reading
+from deployments.gpu_readings import REPLAY, GpuProcess, GpuReading, NodeReading, RunReading, publish_reading
 from deployments.lifecycle.phases import MAY_HOLD_A_RUN
 from deployments.models import Deployment
 from deployments.redis import RedisError
@@ -28,7 +28,7 @@ from .measuring import Measurer
 from .peaks import Peaks
 from .rows import MEASURED, LimiterWindow, judged
 from .runs import Runs
-from .source import REPLAY, DriverSource, GpuSource, Measurement, source_for
+from .source import DriverSource, GpuSource, Measurement, source_for
 
 logger = logging.getLogger(__name__)
 EVERY_S = 1.0

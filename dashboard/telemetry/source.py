@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from deployments.gpu_readings import GpuReading
+from deployments.gpu_readings import REPLAY, GpuReading
 
 from .facts import DriverUnavailableError, GpuFacts
 from .nvml import Nvml
@@ -17,7 +17,6 @@ from .replay import Recording
 FACTS_EVERY_S = 60.0
 LEAST_RETRY_S = 5.0
 MOST_RETRY_S = 60.0
-REPLAY = "replay:"
 #: Recordings that come with Berth, by the name that is their file's.
 RECORDINGS = Path(__file__).parent / "recordings"
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployments.gpu_readings import GpuProcess, GpuReading, HostReading, NodeReading, RunReading
+from deployments.gpu_readings import REPLAY, GpuProcess, GpuReading, HostReading, NodeReading, RunReading
 
 from .gpu_verdicts import NAMED_FROM_BYTES, Surroundings, Verdict, run_of, verdict_of
 from .gpu_words import limiter_words
@@ -108,7 +108,7 @@ class ShownNode:
     @property
     def is_replay(self) -> bool:
         """Whether what it shows is a recording."""
-        return self.source.startswith("replay:")
+        return self.source.startswith(REPLAY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def shown_node(told: Told, *, now: float) -> ShownNode:
     if reading is None:
         return ShownNode(name=told.name, silent=True, tiles=[_silent_tile(told.name, gpu) for gpu in told.known])
     quarantined = {gpu.uuid: gpu.quarantined for gpu in told.known}
-    is_replay = reading.source.startswith("replay:")
+    is_replay = reading.is_replay
     tiles = []
     for gpu in reading.gpus:
         around = Surroundings(
@@ -276,7 +276,7 @@ def fleet_sums(readings: Iterable[NodeReading], *, nodes: int) -> FleetSums:
         memory_used_bytes=sum(gpu.memory_used_bytes or 0 for gpu in gpus),
         memory_total_bytes=sum(gpu.memory_total_bytes or 0 for gpu in gpus),
         power_watts=sum(watts) if watts else None,
-        is_replay=any(reading.source.startswith("replay:") for reading in told),
+        is_replay=any(reading.is_replay for reading in told),
     )
 
 

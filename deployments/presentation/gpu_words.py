@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from deployments.gpu_readings import LIMITERS
+from deployments.gpu_readings import LIMITERS, REPLAY
 
 WINDOW_S = 60
 #: Idling is no trouble; being in step with other GPUs, or the clocks that somebody set, are told and no trouble.
@@ -91,6 +91,6 @@ def flag_fix(flag: str) -> str:
 
 def source_words(source: str) -> str:
     """Where readings come from: the driver, or which recording."""
-    if source.startswith("replay:"):
-        return _("recording %(name)s") % {"name": source.removeprefix("replay:").rpartition("/")[2]}
+    if source.startswith(REPLAY):
+        return _("recording %(name)s") % {"name": source.removeprefix(REPLAY).rpartition("/")[2]}
     return "NVML" if source == "nvml" else source

@@ -45,7 +45,7 @@ def node_words(node: Node, reading: NodeReading | None, gpus: Sequence[GpuView])
         has.append(_("driver %(version)s") % {"version": reading.driver})
     kinds = Counter(gpu.name.removeprefix("NVIDIA ") for gpu in gpus)
     has += [f"{count} × {kind}" for kind, count in kinds.items() if kind]
-    if reading and reading.source.startswith("replay:"):
+    if reading and reading.is_replay:
         has.append(reading.source)
     return has
 

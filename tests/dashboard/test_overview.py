@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from deployments.lifecycle.phases import Phase
 from deployments.models import Node
@@ -117,6 +117,14 @@ def test_the_rail_leads_to_pages_that_exist_and_the_admin_only_for_staff(viewer:
         assert viewer.get(place.url).status_code in {200, 403}, place.url
     User.objects.update(is_staff=True)
     assert 'href="/admin/"' in text_of(viewer.get("/"))
+
+
+@pytest.mark.parametrize("address", ["/", "/deployments/", "/catalogue/", "/nodes/", "/gpus/", "/usage/", "/activity/"])
+def test_every_page_says_that_the_gpus_are_a_recording(viewer: Client, settings: Settings, address: str) -> None:
+    said = 'title="replay: a recording, nothing of it is now"'
+    assert said not in viewer.get(address).content.decode()
+    settings.BERTH_GPU_SOURCE = "replay:h200x4"
+    assert said in viewer.get(address).content.decode()
 
 
 def test_the_policy_forbids_injected_code_and_the_page_obeys_it(viewer: Client) -> None:
