@@ -156,6 +156,8 @@ def test_nothing_is_wider_than_a_phone_or_a_laptop(
         page.goto(f"{berth.url}{address}")
         expect(page.locator("[data-gpu]")).to_have_count(4)
         assert not is_wider_than_the_screen(page), size
+        rail = page.locator(".rail")
+        assert rail.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "every place is reached without scrolling"
 
 
 def test_the_wall_screen_has_no_frame_and_larger_letters(page: Page, berth: Installation) -> None:
@@ -165,6 +167,10 @@ def test_the_wall_screen_has_no_frame_and_larger_letters(page: Page, berth: Inst
     expect(page.locator(".rail")).to_be_hidden()
     expect(page.locator(".topbar")).to_be_hidden()
     assert page.locator("[data-value=power]").first.evaluate("(e) => parseFloat(getComputedStyle(e).fontSize)") > 20
+    tiles = page.locator(".tiles").bounding_box()
+    assert tiles is not None
+    assert tiles["height"] > 1080 * 0.7, "four GPUs fill the screen"
+    assert not page.evaluate("document.documentElement.scrollHeight > innerHeight")
     page.get_by_role("link", name="Leave the wall screen").click()
     expect(page.locator(".rail")).to_be_visible()
 
