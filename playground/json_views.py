@@ -31,13 +31,16 @@ _STATUS: tuple[tuple[type[BerthError], int], ...] = (
 def answers_json(
     view: Callable[Concatenate[PageRequest, P], object],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """Answers with what ``view`` gives, or with ``{"error": sentence, "fields": {…}}``; only for people with a role."""
+    """Answers with what ``view`` gives (a response as it is), or with ``{"error": sentence, "fields": {…}}``.
+
+    Only for people with a role.
+    """
 
     @wraps(view)
     def answered(request: Any, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
             Actor.person(request.user).require(VIEW)
-            response = JsonResponse(plain(view(request, *args, **kwargs)), safe=False)
+            response = _as_response(view(request, *args, **kwargs))
         except BerthError as error:
             status = next(code for kind, code in _STATUS if isinstance(error, kind))
             fields = error.fields if isinstance(error, InvalidInputError) else {}
@@ -46,6 +49,11 @@ def answers_json(
         return response
 
     return answered
+
+
+def _as_response(answer: object) -> HttpResponseBase:
+    """A view may answer with a file or a stream."""
+    return answer if isinstance(answer, HttpResponseBase) else JsonResponse(plain(answer), safe=False)
 
 
 def takes_json(

@@ -50,3 +50,20 @@ def image_strings() -> dict[str, str]:
         "ready": _("Your images are ready."),
         "ended": _("Your images were not made."),
     }
+
+
+def raw_strings() -> dict[str, str]:
+    """The same for Raw."""
+    return {
+        "unreachable": _("Berth did not answer. Check the connection, then try again."),
+        "bad_status": _("The gateway answered with status {status} and no explanation."),
+        "broke_off": _("The answer broke off before its end."),
+        "stopped": _("stopped by you"),
+        "head": _("{ms} ms to the head"),
+        "first": _("{ms} ms to the first byte"),
+        "total": _("{ms} ms in all"),
+        "size": _("{bytes} bytes in {frames} frames"),
+        "cut": _("Cut off: only the first 4 MiB are shown."),
+        "more": _("{n} frames more came and are not shown."),
+        "binary": _("The body is no text and is not shown."),
+    }

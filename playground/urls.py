@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import views, views_chat, views_images, views_kept, views_usage
+from . import views, views_chat, views_images, views_kept, views_raw, views_usage
 
 app_name = "playground"
 urlpatterns = [
@@ -29,6 +29,9 @@ urlpatterns = [
     path("playground/pictures/<int:pk>/drop/", views_kept.picture_drop, name="picture_drop"),
     path("playground/presets/", views_kept.preset_keep, name="preset_keep"),
     path("playground/presets/<int:pk>/delete/", views_kept.preset_delete, name="preset_delete"),
+    path("playground/raw/", views_raw.raw, name="raw"),
+    path("playground/raw/send/", views_raw.raw_send, name="raw_send"),
+    path("playground/raw/code/", views_raw.raw_code, name="raw_code"),
     path("keys/", views.keys, name="keys"),
     path("keys/new/", views.key_create, name="key_create"),
     path("keys/<int:pk>/edit/", views.key_edit, name="key_edit"),

@@ -11,7 +11,8 @@ export class RefusedError extends Error {
   }
 }
 
-function headers(more) {
+/** Headers of a request to Berth's own views. */
+export function headers(more) {
   return { ...JSON.parse(document.body.getAttribute("hx-headers")), Accept: "application/json", ...more };
 }
 
@@ -22,14 +23,26 @@ async function ask(url, options) {
   } catch {
     throw new RefusedError(words("unreachable"));
   }
-  let content;
+  if (!response.ok) throw await refusal(response);
   try {
-    content = await response.json();
+    return await response.json();
   } catch {
-    throw new RefusedError(words("bad_status", { status: response.status }), { status: response.status });
+    throw unexplained(response);
   }
-  if (!response.ok) throw new RefusedError(content.error, { status: response.status, fields: content.fields });
-  return content;
+}
+
+/** What Berth said in `response`, which is no success. */
+export async function refusal(response) {
+  try {
+    const { error, fields } = await response.json();
+    return new RefusedError(error, { status: response.status, fields });
+  } catch {
+    return unexplained(response);
+  }
+}
+
+function unexplained({ status }) {
+  return new RefusedError(words("bad_status", { status }), { status });
 }
 
 export function read(url) {

@@ -1,0 +1,89 @@
+"""Raw: the page, a request whose answer is passed on as it comes, and the same request as code."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from deployments.actors import TRY_MODELS, Actor, explain_missing
+from deployments.exceptions import BerthError
+from deployments.views.fragments import PageRequest, for_viewers
+
+from .json_views import plain, takes_json, text_in, told
+from .modes import modes
+from .page_strings import raw_strings
+from .protocols.raw import send_raw
+from .raw.checking import RawRequest, check_request
+from .raw.snippets import code_for
+from .request_client import gateway_url
+from .selectors_raw import WantedRequest, raw_targets, request_of_answer
+from .services.person_token import make_person_token
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+@for_viewers
+def raw(request: PageRequest) -> HttpResponse:
+    """The page; ``?config=`` and ``?path=`` preselect, ``?answer=`` begins with what that answer was asked with."""
+    may_send = Actor.person(request.user).may(TRY_MODELS)
+    answer = request.GET.get("answer", "")
+    if answer.isdecimal() and len(answer) < 16:
+        wanted = request_of_answer(int(answer), request.user.pk)
+    else:
+        wanted = WantedRequest(config=request.GET.get("config", ""), path=request.GET.get("path", ""))
+    context: dict[str, Any] = {
+        "state": plain({"targets": raw_targets(), "wanted": wanted}),
+        "strings": raw_strings(),
+        "modes": modes("playground:raw"),
+        "why_not": "" if may_send else explain_missing(TRY_MODELS),
+    }
+    return render(request, "playground/raw.html", context)
+
+
+@takes_json
+def raw_send(request: PageRequest) -> object:
+    """Send it as the person. Lines of JSON: ``head``, then ``frame`` as often as something came, then ``end``."""
+    asked = _asked(request)
+    lines = _lines(asked, gateway_url().rstrip("/") + asked.path, translation.get_language() or "en")
+    response = StreamingHttpResponse(lines, content_type="application/x-ndjson")
+    # A proxy in front passes on what comes when it comes.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+@takes_json
+def raw_code(request: PageRequest) -> object:
+    """The request in the words of other tools."""
+    asked = _asked(request)
+    return code_for(asked.path, asked.body)
+
+
+def _asked(request: PageRequest) -> RawRequest:
+    content = told(request)
+    return check_request(text_in(content, "path"), text_in(content, "body"), actor=Actor.person(request.user))
+
+
+async def _lines(asked: RawRequest, url: str, language: str) -> AsyncIterator[bytes]:
+    token = make_person_token(asked.user_id)
+    with translation.override(language):
+        try:
+            async for part in send_raw(url, asked.text, token=token, language=language):
+                yield _line(type(part).__name__.lower(), plain(part))
+        except BerthError as error:
+            yield _line("error", str(error))
+        except Exception:  # the edge: the head of the answer is gone, so the reason has to be in its body
+            logger.exception("A raw request to %s failed", asked.path)
+            yield _line("error", _("The playground failed. Its log names the cause."))
+
+
+def _line(kind: str, content: object) -> bytes:
+    return json.dumps({kind: content}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
