@@ -65,8 +65,9 @@ def _hubs() -> tuple[Any, ...]:
     from deployments.gpu_hub import gpu_hub
     from deployments.live_hub import hub
     from playground.answers.runner import runner
+    from playground.comparing.batches import batches
 
-    return hub, gpu_hub, runner
+    return hub, gpu_hub, runner, batches
 
 
 class BerthApplication:

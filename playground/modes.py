@@ -22,6 +22,7 @@ class Mode:
 _MODES = (
     ("playground:chat", _("Chat"), "message-2"),
     ("playground:images", _("Images"), "photo"),
+    ("playground:compare", _("Compare"), "git-compare"),
     ("playground:raw", _("Raw"), "terminal-2"),
 )
 

@@ -67,3 +67,29 @@ def raw_strings() -> dict[str, str]:
         "more": _("{n} frames more came and are not shown."),
         "binary": _("The body is no text and is not shown."),
     }
+
+
+def compare_strings() -> dict[str, str]:
+    """The same for Compare, over those of chats."""
+    return chat_strings() | {
+        "column": _("Column {n}"),
+        "column_of": _("{n}: {config}"),
+        "best": _("Best"),
+        "best_of": _("{config} is best"),
+        "wins": _("best {n} times"),
+        "ms": _("{ms} ms"),
+        "per_s": _("{rate} tok/s"),
+        "about_per_s": _("about {rate} tok/s"),
+        "round": _("{n} of {of}"),
+        "batch": _("{asked} of {total} prompts asked"),
+        "two": _("Choose a ready config for each column first."),
+        "own_settings": _("Settings of column {n}"),
+        "all_settings": _("Settings of all columns"),
+        "complete": _("All answers are complete."),
+        "waiting_state": _("waiting"),
+        "streaming_state": _("arriving"),
+        "done_state": _("complete"),
+        "stopped_state": _("stopped"),
+        "interrupted_state": _("interrupted"),
+        "failed_state": _("failed"),
+    }

@@ -9,6 +9,7 @@ from celery import shared_task
 from deployments.redis import RedisError
 
 from .answers.storing import interrupt_dead_answers
+from .comparing.storing import interrupt_dead_batches
 from .services.pictures import drop_unsent_pictures
 from .services.usage import delete_old_usage, roll_up
 
@@ -32,8 +33,9 @@ def delete_usage() -> None:
 
 @shared_task(name="playground.tasks.end_dead_answers")
 def end_dead_answers() -> None:
-    """Mark answers whose task died with its process as interrupted. Repeatable."""
+    """Mark answers and batches whose task died with its process as interrupted. Repeatable."""
     interrupt_dead_answers()
+    interrupt_dead_batches()
 
 
 @shared_task(name="playground.tasks.drop_unsent_pictures")

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import views, views_chat, views_images, views_kept, views_raw, views_usage
+from . import views, views_chat, views_compare, views_images, views_kept, views_raw, views_usage
 
 app_name = "playground"
 urlpatterns = [
@@ -29,6 +29,14 @@ urlpatterns = [
     path("playground/pictures/<int:pk>/drop/", views_kept.picture_drop, name="picture_drop"),
     path("playground/presets/", views_kept.preset_keep, name="preset_keep"),
     path("playground/presets/<int:pk>/delete/", views_kept.preset_delete, name="preset_delete"),
+    path("playground/compare/", views_compare.compare, name="compare"),
+    path("playground/compare/<int:pk>/", views_compare.compare, name="comparison"),
+    path("playground/compare/<int:pk>/state/", views_compare.compare_state, name="compare_state"),
+    path("playground/compare/<int:pk>/stop/", views_compare.compare_stop, name="compare_stop"),
+    path("playground/compare/<int:pk>/delete/", views_compare.compare_delete, name="compare_delete"),
+    path("playground/compare/<int:pk>/comparison.<str:kind>", views_compare.compare_export, name="compare_export"),
+    path("playground/compare/ask/", views_compare.compare_ask, name="compare_ask"),
+    path("playground/compare/rounds/<int:pk>/vote/", views_compare.compare_vote, name="compare_vote"),
     path("playground/raw/", views_raw.raw, name="raw"),
     path("playground/raw/send/", views_raw.raw_send, name="raw_send"),
     path("playground/raw/code/", views_raw.raw_code, name="raw_code"),

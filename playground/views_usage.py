@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 
 from .selectors_usage import DIMENSIONS, SPANS, UsageQuery, narrowed, usage, usage_choices, usage_lines
+from .spreadsheets import harmless
 from .usage_charts import charts
 from .usage_table import table_rows, tiles
 
@@ -72,7 +73,7 @@ def usage_csv(request: PageRequest) -> HttpResponse:
         writer.writerow(
             [
                 timezone.localtime(at).isoformat() if isinstance(at, datetime) else at.isoformat(),
-                _harmless(group.name),
+                harmless(group.name),
                 sums.requests,
                 sums.client_errors,
                 sums.server_errors,
@@ -86,8 +87,3 @@ def usage_csv(request: PageRequest) -> HttpResponse:
 
 def _address(query: UsageQuery) -> str:
     return urlencode({"span": query.span.name, "by": query.by, **query.filters})
-
-
-def _harmless(name: str) -> str:
-    """Spreadsheets run what begins like a formula; names are chosen by people."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

@@ -30,6 +30,11 @@ MOVED: Final = (
     "playground.Picture",
     "playground.Preset",
     "playground.ShareLink",
+    "playground.Comparison",
+    "playground.ComparisonColumn",
+    "playground.ComparisonBatch",
+    "playground.ComparisonRound",
+    "playground.ComparisonCell",
     "admin.LogEntry",
 )
 #: Table -> why it stays.

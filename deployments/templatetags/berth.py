@@ -283,6 +283,8 @@ def action_word(action: str) -> str:
         "config.restore": _("brought back the config"),
         "catalogue.load": _("loaded the catalogue"),
         "model.create": _("added the model"),
+        "comparison.delete": _("deleted the comparison"),
+        "comparison.batch": _("compared a set of prompts in"),
         "model.save": _("edited the model"),
         "model.delete": _("removed the model"),
         "key.create": _("made the key"),

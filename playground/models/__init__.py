@@ -1,8 +1,9 @@
-"""The tables of this app: keys, what was used, and conversations with all that belongs to them."""
+"""The tables of this app: keys, what was used, conversations and comparisons."""
 
 from __future__ import annotations
 
 from .answers import Answer
+from .comparisons import Comparison, ComparisonBatch, ComparisonCell, ComparisonColumn, ComparisonRound
 from .conversations import Conversation, Message
 from .keys import GatewayKey
 from .pictures import Picture
@@ -12,6 +13,11 @@ from .usage import UsageBatch, UsageDay, UsageHour, UsageRequest, UsageSeries
 
 __all__ = [
     "Answer",
+    "Comparison",
+    "ComparisonBatch",
+    "ComparisonCell",
+    "ComparisonColumn",
+    "ComparisonRound",
     "Conversation",
     "GatewayKey",
     "Message",

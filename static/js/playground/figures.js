@@ -25,7 +25,8 @@ export function figuresOf({ facts = {}, finish }) {
 
 /** Pieces a second while an answer grows; `answer.live_from` is when its first piece was seen here. */
 export function noteRate(answer, now) {
-  if (!answer.pieces) return;
+  // What the server counted in the end stays.
+  if (!answer.pieces || !answer.live) return;
   answer.live_from ??= { at: now, pieces: answer.pieces };
   const seconds = (now - answer.live_from.at) / 1000;
   if (seconds < 0.3) return;

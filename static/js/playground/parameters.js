@@ -16,8 +16,10 @@ function objectIn(field) {
 }
 
 export class Parameters {
-  constructor(form) {
+  /** `key`: where the tab keeps them; without one they are not kept. */
+  constructor(form, key = KEY) {
     this.form = form;
+    this.key = key;
     form.addEventListener("input", () => {
       this.check();
       this.save();
@@ -77,15 +79,16 @@ export class Parameters {
   /** Begin with what the conversation was asked with last, else with what this tab had. */
   begin(settings) {
     try {
-      this.value = settings ?? JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
+      this.value = settings ?? JSON.parse(sessionStorage.getItem(this.key) ?? "{}");
     } catch {
-      sessionStorage.removeItem(KEY);
+      sessionStorage.removeItem(this.key);
     }
   }
 
   save() {
+    if (!this.key) return;
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(this.value));
+      sessionStorage.setItem(this.key, JSON.stringify(this.value));
     } catch {
       // Without room the values last until the page is left.
     }

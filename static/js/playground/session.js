@@ -1,6 +1,7 @@
 /* A conversation under way: the tree, what is asked, and what arrives. Knows nothing of the page but what it is given. */
 
 import { post, read } from "berth/playground/api";
+import { grow, settle } from "berth/playground/growth";
 import { AnswerSocket } from "berth/playground/socket";
 import { Tree } from "berth/playground/tree";
 import { words } from "berth/playground/words";
@@ -78,24 +79,17 @@ export class Session {
     else this.end(message.answer, message);
   }
 
-  grow({ answer: id, text = "", reasoning = "", calls, facts, pieces, sequence }) {
-    const answer = this.tree.get(id)?.answer;
+  grow(delta) {
+    const answer = this.tree.get(delta.answer)?.answer;
     if (!answer) return;
-    answer.text += text;
-    answer.reasoning += reasoning;
-    answer.sequence = sequence;
-    if (calls) answer.calls = calls;
-    if (facts) answer.facts = { ...answer.facts, ...facts };
-    if (pieces) answer.pieces = pieces;
-    this.tell.changed(id);
+    grow(answer, delta);
+    this.tell.changed(delta.answer);
   }
 
-  /** A row of the database: how far it is, or how it ended. */
   end(id, row) {
     const answer = this.tree.get(id)?.answer;
     if (!answer) return;
-    const { type, ...told } = row;
-    Object.assign(answer, told, { live: type === "snapshot" });
+    settle(answer, row);
     this.tell.changed(id, { over: !answer.live });
   }
 

@@ -1,0 +1,56 @@
+/* The prompt to all columns, or a set of prompts; and what is said above it. */
+
+import { words } from "berth/playground/words";
+
+export class PromptForm {
+  /** `send({ prompt, set })` gives whether it was taken; `stop()`. */
+  constructor(root, { send, stop }) {
+    this.form = root.querySelector("[data-composer]");
+    this.prompt = this.part("prompt");
+    this.send = send;
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.prompt.addEventListener("keydown", (event) => {
+      const sends = this.part("set").checked ? event.ctrlKey || event.metaKey : !event.shiftKey;
+      if (event.key !== "Enter" || !sends || event.isComposing) return;
+      event.preventDefault();
+      this.submit();
+    });
+    this.part("stop")?.addEventListener("click", stop);
+  }
+
+  part(name) {
+    return this.form.querySelector(`[data-${name}]`);
+  }
+
+  tell(sentence = "") {
+    this.part("notice").textContent = sentence;
+    this.part("notice").hidden = !sentence;
+  }
+
+  set busy(isBusy) {
+    if (!this.part("send")) return;
+    this.part("send").hidden = isBusy;
+    this.part("stop").hidden = !isBusy;
+  }
+
+  async submit() {
+    const prompt = this.prompt.value.trim();
+    if (!prompt || this.sending || !this.part("send") || this.part("send").hidden) return;
+    this.sending = true;
+    this.tell();
+    if (await this.send({ prompt, set: this.part("set").checked })) this.prompt.value = "";
+    this.sending = false;
+  }
+
+  /** How far a set is; null: there is none. */
+  showBatch(batch) {
+    this.part("batch").hidden = !batch;
+    if (!batch) return;
+    Object.assign(this.part("progress"), { max: batch.total, value: batch.asked });
+    const told = [words("batch", batch), batch.state_words, batch.error];
+    this.part("batch-words").textContent = told.filter(Boolean).join(" · ");
+  }
+}
