@@ -443,3 +443,69 @@ def test_an_image_is_drawn_opened_and_edited(page: Page, berth: Installation, co
     assert len(colours) == 2
     assert complaints == []
     berth.command("stop", "retoucher", "--wait")
+
+
+def test_columns_grow_stop_and_are_judged(page: Page, berth: Installation, complaints: list[str]) -> None:
+    page.goto(f"{berth.url}/playground/compare/")
+    page.get_by_role("button", name="Column", exact=True).click()
+    prompt = page.get_by_label("Your prompt")
+    prompt.fill("hold")
+    prompt.press("Enter")
+    answers = page.locator(".compare-column .turn-assistant")
+    expect(answers).to_have_count(3)
+    for number in range(3):
+        expect(answers.nth(number)).to_contain_text("one two three")
+    # One column stops, then all; a reload meanwhile loses nothing.
+    page.locator("[data-stop-one]").nth(1).click()
+    expect(answers.nth(1)).to_have_attribute("aria-busy", "false")
+    page.wait_for_url(re.compile(r"/playground/compare/\d+/"))
+    page.reload()
+    expect(answers.nth(0)).to_contain_text("one two three")
+    expect(answers.nth(0)).to_have_attribute("aria-busy", "true")
+    page.get_by_role("button", name="Stop all").click()
+    expect(page.locator("[data-rows] tr").nth(2)).to_contain_text("stopped")
+    # A set of prompts, the vote about its last one, both ways to scroll.
+    page.get_by_label("a set: one prompt a line").check()
+    prompt.fill("markdown\nmarkdown")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("[data-place]")).to_have_text("3 of 3", timeout=30_000)
+    expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="2: parrot is best").click()
+    page.reload()
+    expect(page.get_by_role("button", name="2: parrot is best")).to_have_attribute("aria-pressed", "true")
+    bodies = page.locator(".compare-body")
+    bodies.nth(0).hover()
+    page.mouse.wheel(0, 4000)
+    page.wait_for_function("document.querySelectorAll('.compare-body')[2].scrollTop > 50")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="3: parrot", exact=True).click()
+    expect(bodies.nth(2)).to_be_in_viewport(ratio=0.3)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate("axe.run().then((found) => found.violations.map((each) => each.id))")
+    assert violations == []
+    assert complaints == []
+
+
+def test_a_raw_request_shows_its_frames_and_its_code(page: Page, berth: Installation, complaints: list[str]) -> None:
+    page.goto(f"{berth.url}/playground/raw/?config=parrot")
+    expect(page.locator("[data-code]")).to_contain_text("curl -N")
+    body = page.get_by_label("Body, as JSON")
+    body.fill('{"model": "parrot", "stream": true, "messages": [{"role": "user", "content": "hold"}]}')
+    page.get_by_role("button", name="Send").click()
+    shown = page.locator("[data-shown]")
+    expect(shown).to_contain_text('"content": "three "')
+    expect(page.locator("[data-status]")).to_have_text("200 OK")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-note]")).to_have_text("stopped by you")
+    page.get_by_label("Tool").select_option("openai")
+    expect(page.locator("[data-code]")).to_contain_text("content': 'hold'")
+    body.fill('{"model": "parrot", "messages": [{"role": "user", "content": "<img src=x>"}]}')
+    body.press("Control+Enter")
+    # Not streamed, so it is written to be read.
+    expect(shown).to_contain_text('"content": "tiny"')
+    assert complaints == []
+    body.fill('{\n "model" 1}')
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert").filter(has_text="line 2, column 10")).to_be_visible()
+    expect(shown).to_contain_text('"content": "tiny"')
