@@ -7,10 +7,15 @@ function rate({ rate: value, about }) {
   return words(about ? "about_per_s" : "per_s", { rate: value < 10 ? value.toFixed(1) : Math.round(value) });
 }
 
+/* The row is told only now and then: that something came is seen here. */
+function stateOf({ live, state, text, reasoning }) {
+  return live && (text || reasoning) ? "streaming" : state;
+}
+
 function cells(answer) {
   const { facts = {} } = answer;
   const ms = (value) => (value === undefined ? "–" : words("ms", { ms: value }));
-  return [ms(facts.first_token_ms), rate(facts), facts.prompt_tokens ?? "–", facts.completion_tokens ?? "–", ms(facts.duration_ms), words(`${answer.state}_state`)];
+  return [ms(facts.first_token_ms), rate(facts), facts.prompt_tokens ?? "–", facts.completion_tokens ?? "–", ms(facts.duration_ms), words(`${stateOf(answer)}_state`)];
 }
 
 /** Which of `values` is the best, where at least two are known and differ. */
