@@ -26,9 +26,8 @@ MODULES = sorted(path for path in (ROOT / "static/js").rglob("*.js") if not path
 
 # What must be the same in the message and in its translation.
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|\{\w*\}|\$\{\w+\}|</?[a-z][^>]*>")
-# Names and units, the same in every language.
 # Names, and units, which are the same in every language.
-UNTRANSLATED = {"Berth", "Docker", "GB", "GiB", "B", "curl", "Python", "CLI", "MIG", "MHz", "W", "C"}
+UNTRANSLATED = {"Berth", "Docker", "JSON", "GB", "GiB", "B", "curl", "Python", "CLI", "MIG", "MHz", "ms", "W", "C"}
 # Nobody reads these as words of a language.
 SILENT = {"script", "style", "code", "kbd"}
 # Included inside a tag, it holds attributes only.
@@ -115,7 +114,9 @@ class _Words(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._silent += tag in SILENT
-        self.found += [value for name, value in attrs if value and READ_ALOUD.match(name)]
+        # The example in an editor of JSON is JSON.
+        silent = {"placeholder"} if ("data-json", None) in attrs else set()
+        self.found += [value for name, value in attrs if value and READ_ALOUD.match(name) and name not in silent]
 
     def handle_endtag(self, tag: str) -> None:
         self._silent -= tag in SILENT
@@ -130,8 +131,8 @@ def untranslated(template: str) -> Iterator[str]:
     source = re.sub(r"\{#.*?#\}", "", template)
     for paired in ("comment", "blocktranslate"):
         source = re.sub(rf"\{{% {paired}\b.*?%\}}.*?\{{% end{paired} %\}}", "", source, flags=re.DOTALL)
-    # A class, not text.
-    source = re.sub(r"\{% block main_class %\}.*?\{% endblock %\}", "", source)
+    # Classes, not text.
+    source = re.sub(r"\{% block (?:main|page)_class %\}.*?\{% endblock %\}", "", source)
     for tag in re.findall(r"\{% (?:include|with|firstof) .*?%\}", source):
         yield from re.findall(r"=\"(\w+ [^\"]*)\"", tag)
     source = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
