@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 import redis
-import uvloop
 from django.conf import settings
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
-    """The event loop that uvicorn uses."""
-    return {"uvloop": uvloop.new_event_loop}
+    """asyncio's own: uvloop's may wait for ever in its close, where no time-out reaches it."""
+    return {"asyncio": asyncio.new_event_loop}
 
 
 def make_person(name: str, role: str) -> User:
