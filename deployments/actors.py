@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: The permissions that services check, and the least role that has each.
 OPERATE = "deployments.operate_deployment"
 EDIT_CATALOGUE = "deployments.change_config"
+BUILD_IMAGES = "deployments.build_image"
 TRY_MODELS = "playground.send_request"
 MANAGE_KEYS = "playground.add_gatewaykey"
 #: Names in audit rows and events, as stored.
@@ -79,6 +80,7 @@ def explain_missing(permission: str) -> str:
     sentences = {
         OPERATE: _("Starting and stopping needs the operator role. Ask an admin to add you to that group."),
         EDIT_CATALOGUE: _("Editing the catalogue needs the editor role. Ask an admin to add you to that group."),
+        BUILD_IMAGES: _("Delivering images needs the editor role. Ask an admin to add you to that group."),
         TRY_MODELS: _("Sending requests needs the operator role. Ask an admin to add you to that group."),
         MANAGE_KEYS: _("Making keys needs the admin role. Ask an admin."),
     }

@@ -9,8 +9,9 @@ BerthError
 ├── RuntimeFaultError        a runtime could not do what it was asked
 │   ├── RuntimeUnavailableError   transient: the engine or host does not answer
 │   └── LaunchError               it was not started; its code says whether trying again can help
-└── FetchError               weights or an image could not be fetched
-    └── FetchCancelledError       nobody wants it any more
+├── FetchError               weights or an image could not be fetched
+│   └── FetchCancelledError       nobody wants it any more
+└── JobCancelledError        a build, push or load test was cancelled
 
 Every message is a sentence for the operator: what happened, why, and what to do next.
 """
@@ -84,3 +85,7 @@ class FetchCancelledError(FetchError):
     """Nobody wants this fetch any more."""
 
     code = "fetch_cancelled"
+
+
+class JobCancelledError(BerthError):
+    """Somebody cancelled the job, or another worker has taken it."""

@@ -41,6 +41,11 @@ def hint_warm(fetch_id: int, *, node: str) -> None:
     _send("deployments.tasks.warm_server", fetch_id, queue=f"work.{node}")
 
 
+def hint_job(task: str, job_id: int, *, node: str) -> None:
+    """Wake the node's work on one job; see :mod:`deployments.jobs`. Never raises."""
+    _send(task, job_id, queue=f"work.{node}")
+
+
 def _send(task: str, *arguments: int, queue: str, expires_s: int = EXPIRES_S) -> None:
     # Only now: a gateway seldom sends one, and Celery would be a quarter of its start.
     import_module(settings.BERTH_CELERY_APP)

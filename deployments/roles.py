@@ -11,6 +11,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "deployments.view_deployment",
         "deployments.view_node",
         "deployments.view_auditentry",
+        "deployments.view_delivery",
     ),
     "operator": ("deployments.operate_deployment", "playground.send_request"),
     "editor": (
@@ -20,6 +21,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "deployments.add_cataloguemodel",
         "deployments.change_cataloguemodel",
         "deployments.view_configrevision",
+        "deployments.build_image",
     ),
     "admin": (
         "playground.add_gatewaykey",

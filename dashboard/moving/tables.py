@@ -17,6 +17,7 @@ MOVED: Final = (
     "deployments.CatalogueModel",
     "deployments.Config",
     "deployments.ConfigRevision",
+    "deployments.Delivery",
     "deployments.Deployment",
     "deployments.DeploymentEvent",
     "deployments.Attempt",

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from deployments.exceptions import BerthError
 from deployments.hints import hint_reconcile, hint_sweep
+from deployments.jobs import hint_due_jobs
 from deployments.live import publish_routes
 from deployments.models import Deployment, Node
 from deployments.placement.leases import clear_orphans
@@ -42,7 +43,7 @@ RUN_NAME = re.compile(r"berth-[0-9a-f]+-(\d+)-\d+")
 
 
 def sweep_all() -> None:
-    """Hint at due deployments, end runs and leases without a live deployment, publish routes, say that it swept.
+    """Hint at due deployments and jobs, end runs and leases without a live deployment, publish routes, say it swept.
 
     Also start what requests wait for, and stop what nobody asks.
 
@@ -53,6 +54,7 @@ def sweep_all() -> None:
     end_strays()
     for node in _other_nodes():
         hint_sweep(node)
+    hint_due_jobs()
     clear_orphans()
     answer_demand()
     stop_idle()
