@@ -1,4 +1,4 @@
-"""Long work on a node: asked for in a transaction, done under a claim, cancelled by a flag, found again by the sweep."""
+"""Long work on a node: asked for in a transaction, done under a claim, cancelled by a flag, found by the sweep."""
 
 from __future__ import annotations
 

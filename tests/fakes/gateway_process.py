@@ -33,12 +33,16 @@ class GatewayProcess:
 
 
 def write_database(path: Path) -> None:
-    """Copy what the test has committed to a file that other processes open: SQLite's own is in memory."""
+    """Copy what the test has committed to a file that other processes open: SQLite's own is in memory.
+
+    In WAL already, as an installation's is: processes that race for the switch find the database locked.
+    """
     from django.db import connection
 
     connection.ensure_connection()
     with sqlite3.connect(path) as copy:
         connection.connection.backup(copy)
+        copy.execute("PRAGMA journal_mode=WAL")
     copy.close()
 
 
