@@ -13,7 +13,7 @@ from django.utils import timezone
 from deployments.live import publish_change, publish_routes
 from deployments.models import Deployment, DeploymentEvent
 from deployments.placement.leases import release_leases
-from deployments.start_states import publish_start_state
+from deployments.start_telling import publish_start_state
 
 from .marking import mark_move
 from .phases import ENDED, Phase, may_move

@@ -25,7 +25,7 @@ from deployments.redis_keys import SWEEP_HEARTBEAT
 from deployments.runtimes import runtime_named, runtime_names
 from deployments.runtimes.base import RunState, Runtime
 from deployments.services.demand import answer_demand
-from deployments.start_states import publish_start_states
+from deployments.start_telling import publish_start_states
 
 from .claims import unclaimed
 from .decide import BACKOFF_MOST_S

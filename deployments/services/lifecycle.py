@@ -20,7 +20,7 @@ from deployments.lifecycle.phases import ENDED, Desired, Phase
 from deployments.live import publish_change
 from deployments.models import Config, Deployment, DeploymentEvent, Gpu, Node
 from deployments.selectors import find_config
-from deployments.start_states import publish_start_state
+from deployments.start_telling import publish_start_state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
+from deployments.cancelling import end_task
 from deployments.redis import RedisError, async_client
 from playground.exceptions import ForbiddenError, LimitsAwayError
 from playground.key_rules import KeyScopes
@@ -70,9 +71,7 @@ class Admission:
         """Give unused blocks back and close. Safe to repeat, and without :meth:`start`."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._settle_up(idle_s=-1.0), PATIENCE_S)
         redis, self._redis = self._redis, None

@@ -10,7 +10,6 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-import aiohttp
 from django.utils.translation import gettext_lazy as _
 
 from deployments.redis import async_client
@@ -20,7 +19,7 @@ from .admission import Admission
 from .auth import Authenticator, Caller
 from .body import ClientLeftError, RequestBody, parse_body, read_body
 from .byte_budget import ByteBudget, Hold
-from .departure import StopWhenClientLeaves
+from .departure import Departures, StopWhenClientLeaves
 from .endpoints import ENDPOINTS, Endpoint, endpoint_at
 from .exchange import Exchange
 from .http1.client import SILENCE_S, UpstreamClient
@@ -38,7 +37,6 @@ from .routing import RoutingTable
 from .startable import ListedModel
 from .subscription import Subscription
 from .tally import CLIENT_LEFT, Tally
-from .upstream import open_session
 from .waiting_line import WaitingLine
 from .wire import Receive, Scope, Send
 
@@ -72,11 +70,11 @@ class GatewayApplication:
         self.line = WaitingLine(connect, self.table)
         self.table.on_change = self._look_again
         self._admission = Admission(connect)
+        self._departures = Departures()
         self._meter = Meter(connect)
         self._silence_s = silence_s
         self._connect = connect
         self.client = UpstreamClient(silence_s=silence_s)
-        self._session: aiohttp.ClientSession | None = None
         self._reaching: Reaching | None = None
         self._relay: Relay | None = None
         self._images: Images | None = None
@@ -84,9 +82,8 @@ class GatewayApplication:
 
     async def startup(self) -> None:
         """Open the clients, read the routing table and follow it. Redis may be away."""
-        self._session = open_session(silence_s=self._silence_s)
-        self._reaching = Reaching(self._session)
-        self._images = Images(self._session, self._connect, silence_s=self._silence_s)
+        self._reaching = Reaching(self.client)
+        self._images = Images(self._connect, silence_s=self._silence_s)
         self._relay = Relay(self.client, self.table, self.places, self._images)
         self._ollama = OllamaAddresses(self.client, self.table, self.authenticator, self.budget)
         await self._admission.start()
@@ -110,9 +107,6 @@ class GatewayApplication:
         if self._images is not None:
             await self._images.stop()
         await self.client.close()
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
 
     def _reach(self, asked: str, redis: Redis) -> None:
         if self._reaching is not None:
@@ -171,7 +165,7 @@ class GatewayApplication:
         hold = Hold(self.budget)
         try:
             raw = await read_body(receive, exchange.headers, hold)
-            async with StopWhenClientLeaves(receive, exchange) as departure:
+            async with StopWhenClientLeaves(receive, exchange, self._departures) as departure:
                 body: RequestBody
                 if exchange.shape == "ollama":
                     body = await parse_ollama(raw, endpoint.path, self.table)

@@ -15,6 +15,32 @@ STALLED_S: Final = 300.0
 WATCH_AFTER_S: Final = 0.03
 
 
+class Departures:
+    """Begins to watch those clients whose answers take longer: one timer for all, since a request is over sooner."""
+
+    def __init__(self) -> None:
+        self._fresh: dict[StopWhenClientLeaves, None] = {}
+        self._waited: dict[StopWhenClientLeaves, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, block: StopWhenClientLeaves, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch ``block`` unless it is over within WATCH_AFTER_S, or twice that."""
+        self._fresh[block] = None
+        if self._timer is None:
+            self._timer = loop.call_later(WATCH_AFTER_S, self._look, loop)
+
+    def leave(self, block: StopWhenClientLeaves) -> None:
+        """It is over."""
+        if self._fresh.pop(block, self) is self:
+            self._waited.pop(block, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        waited, self._waited, self._fresh = self._waited, self._fresh, {}
+        self._timer = loop.call_later(WATCH_AFTER_S, self._look, loop) if self._waited else None
+        for block in waited:
+            block.watch()
+
+
 class StopWhenClientLeaves:
     """Cancels the block when ``receive`` reports a disconnect; the block then ends without an error.
 
@@ -22,9 +48,12 @@ class StopWhenClientLeaves:
     only once there is something to write.
     """
 
-    def __init__(self, receive: Receive, exchange: Exchange, *, stalled_s: float = STALLED_S) -> None:
+    def __init__(
+        self, receive: Receive, exchange: Exchange, departures: Departures, *, stalled_s: float = STALLED_S
+    ) -> None:
         self._receive = receive
         self._exchange = exchange
+        self._departures = departures
         self._stalled_s = stalled_s
         self._over = False
         self._look: asyncio.TimerHandle | None = None
@@ -38,14 +67,14 @@ class StopWhenClientLeaves:
         if task is None:
             raise RuntimeError("a coroutine of this block must run in a task")
         self._task = task
-        self._begin = self._loop.call_later(WATCH_AFTER_S, self._begin_watching)
+        self._departures.enter(self, self._loop)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._over = True
-        self._begin.cancel()
+        self._departures.leave(self)
         if self._watcher is not None:
             self._watcher.cancel()
         if self._look is not None:
@@ -64,7 +93,8 @@ class StopWhenClientLeaves:
         """The last bytes follow: from here on a disconnect is the normal end."""
         self._over = True
 
-    def _begin_watching(self) -> None:
+    def watch(self) -> None:
+        """From now on."""
         self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:

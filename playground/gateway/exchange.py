@@ -9,7 +9,7 @@ from playground.exceptions import GatewayError
 
 from .endpoints import shape_at
 from .errors import error_object, preferred_language
-from .wire import Headers, RawHeaders, Scope, Send, request_id, send_json
+from .wire import WHOLE, Headers, RawHeaders, Scope, Send, request_id, send_json
 
 
 class Exchange:
@@ -33,6 +33,8 @@ class Exchange:
         #: Whether the status line is out though the answer has not begun: see playground.gateway.ahead.
         self.went_ahead = False
         self._send = send
+        #: Whether the server takes an answer in one message: see playground.gateway.serving.
+        self._takes_whole = WHOLE in scope.get("extensions", ())
 
     @cached_property
     def language(self) -> str:
@@ -67,8 +69,15 @@ class Exchange:
 
     async def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Send status, headers and the whole body."""
-        await self.start(status, headers)
-        await self.finish(body)
+        if not self._takes_whole or self.went_ahead:
+            await self.start(status, headers)
+            await self.finish(body)
+            return
+        self.started = True
+        headers.append((b"x-request-id", self.request_id))
+        headers.extend(self.extra_headers)
+        headers.extend(self.wait_headers)
+        await self._send({"type": WHOLE, "status": status, "headers": headers, "body": body})
 
     async def answer_json(self, body: bytes) -> None:
         """Send 200 with a JSON body of the gateway's own."""

@@ -7,10 +7,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
+from deployments.cancelling import end_task
 from deployments.redis import RedisError
 from deployments.redis_keys import gateway_reached
+
+from .http1.client import UpstreamClient
+from .http1.origin import origin_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -26,8 +28,8 @@ MOST_AT_ONCE: Final = 32
 class Reaching:
     """Asks servers as the relay would. Any status is an answer: what it serves, the worker has asked already."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, asked: str, redis: Redis) -> None:
@@ -46,15 +48,17 @@ class Reaching:
 
     async def stop(self) -> None:
         """End what is under way."""
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*map(end_task, self._tasks))
 
     async def _reach(self, deployment_id: int, endpoint: str, redis: Redis) -> None:
         try:
             async with asyncio.timeout(WITHIN_S):
-                async with self._session.get(endpoint, allow_redirects=False) as response:
-                    logger.debug("Deployment %s is reached: %s", deployment_id, response.status)
+                origin = origin_of(endpoint)
+                head = f"GET {origin.prefix or '/'} HTTP/1.1\r\nhost: {origin.name}\r\n\r\n"
+                answer = await self._client.ask(origin, head.encode("latin-1"), b"")
+                # What it serves there is nobody's here: perhaps a page without end.
+                answer.close()
+                logger.debug("Deployment %s is reached: %s", deployment_id, answer.status)
                 await redis.set(gateway_reached(deployment_id), endpoint, ex=KEPT_S)
-        except (aiohttp.ClientError, RedisError, OSError, ValueError) as error:
+        except (RedisError, OSError, ValueError) as error:
             logger.info("Deployment %s is not reached at %s: %r", deployment_id, endpoint, error)

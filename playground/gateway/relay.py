@@ -133,7 +133,7 @@ class Relay:
             content_type=body.content_type,
             size=len(payload) if isinstance(payload, bytes) else sum(map(len, payload)),
         )
-        response = await self._client.post(origin_of(route.endpoint), head, payload)
+        response = await self._client.ask(origin_of(route.endpoint), head, payload)
         del payload
         try:
             if response.status == 503:

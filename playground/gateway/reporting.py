@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from deployments.cancelling import end_task
 from deployments.redis import RedisError
 from deployments.redis_keys import gateway_left, gateway_state
 
@@ -50,10 +51,7 @@ class Report:
     async def stop(self) -> None:
         """End, and take the report back: nobody should wait for a gateway that has gone. Safe to repeat."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     async def _run(self) -> None:
         client = self._connect()

@@ -61,11 +61,16 @@ class Starting:
         self._run: int | None = None
         self._heard_at = time.monotonic()
         self._asked_at = float("-inf")
+        self._over = False
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
         self._news.set()
         self._news = asyncio.Event()
+
+    def end(self) -> None:
+        """Look no more: a cancellation alone may be swallowed, see :func:`deployments.cancelling.end_task`."""
+        self._over = True
 
     async def news(self, within_s: float) -> None:
         """Return at the next news, or after ``within_s``."""
@@ -78,7 +83,7 @@ class Starting:
 
     async def follow(self) -> None:
         """Look again and again until it has failed; cancelled when nobody waits any more."""
-        while self.failure is None:
+        while self.failure is None and not self._over:
             try:
                 async with asyncio.timeout(_REDIS_S):
                     await self._look()

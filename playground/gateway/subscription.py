@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from deployments.cancelling import end_task
 from deployments.redis import RedisError
 from deployments.redis_keys import KEYS_CHANGED, REACH_ASKED, ROUTES, ROUTES_CHANGED
 
@@ -59,10 +60,7 @@ class Subscription:
     async def stop(self) -> None:
         """End the background task. Safe to repeat."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_task(task)
 
     async def _follow(self, first_read: asyncio.Event) -> None:
         pause_s = 0.1

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from typing import Final
 
-import aiohttp
 from django.utils.translation import gettext_lazy as _
-from yarl import URL
 
 from playground.exceptions import UpstreamError, UpstreamTimeoutError
 
-from .http1.client import CONNECT_S, SILENCE_S
 from .http1.errors import CannotConnectError
 from .routing import Route
 
@@ -21,20 +17,7 @@ logger = logging.getLogger(__name__)
 #: How many deployments are tried for one request.
 TRY_AT_MOST: Final = 3
 #: What an attempt raises that another server, or the same one once more, may do better.
-BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
-_UNREACHED: Final = (CannotConnectError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-
-
-def open_session(*, silence_s: float = SILENCE_S) -> aiohttp.ClientSession:
-    """The client for images and probes: no cookies, no proxies, no decoding, no limit of connections."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4, ttl_dns_cache=10),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
-        trust_env=False,
-    )
+BROKEN: Final = (OSError, TimeoutError)
 
 
 class Attempts:
@@ -77,7 +60,7 @@ class Attempts:
     def failed(self, route: Route, error: Exception, request_id: bytes) -> None:
         """Note that ``route`` gave no answer because of ``error``."""
         self.failure = explain_failure(route, error)
-        if not isinstance(error, _UNREACHED):
+        if not isinstance(error, CannotConnectError):
             self._broke_off += 1
         log_failure(route, error, request_id)
 
@@ -86,7 +69,7 @@ def explain_failure(route: Route, error: Exception) -> UpstreamError | UpstreamT
     """The operator's sentence for what an attempt at ``route`` raised."""
     sentence = _("The server of %(config)s broke off. The log of deployment %(deployment)s has the cause.")
     kind: type[UpstreamError | UpstreamTimeoutError] = UpstreamError
-    if isinstance(error, _UNREACHED):
+    if isinstance(error, CannotConnectError):
         sentence = _("The server of %(config)s cannot be reached. See the state of deployment %(deployment)s.")
     elif isinstance(error, TimeoutError):
         sentence = _("The server of %(config)s fell silent. See the log of deployment %(deployment)s.")
@@ -98,9 +81,3 @@ def log_failure(route: Route, error: Exception, request_id: bytes) -> None:
     """One line for the operator; never the request's content."""
     where = f"deployment {route.deployment_id} ({route.config})"
     logger.warning("Request %s at %s failed: %r", request_id.decode(), where, error)
-
-
-@lru_cache(maxsize=1024)
-def address(endpoint: str, path: str) -> URL:
-    """The URL of ``path`` at a deployment; both are the server's own words, never a client's."""
-    return URL(endpoint.rstrip("/") + path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
+from deployments.cancelling import end_task
 from deployments.hints import hint_demand
 from deployments.lifecycle.phases import ENDED
 from deployments.redis import RedisError
@@ -57,16 +58,15 @@ class WaitingLine:
         self._redis: Redis | None = None
         self._starting: dict[str, Starting] = {}
         self._tasks: dict[Starting, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self.waiting = 0
         self.most_waiting = most_waiting
         self.patience = patience or Patience()
 
     async def stop(self) -> None:
         """End what is followed. Safe to repeat."""
-        tasks, self._tasks = [*self._tasks.values()], {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks, self._tasks = [*self._tasks.values(), *self._ending], {}
+        await asyncio.gather(*map(end_task, tasks))
         redis, self._redis = self._redis, None
         if redis is not None:
             await redis.aclose()
@@ -143,6 +143,9 @@ class WaitingLine:
             self._forget(starting)
             task = self._tasks.pop(starting, None)
             if task is not None:
+                starting.end()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
                 task.cancel()
 
     def _forget(self, starting: Starting) -> None:

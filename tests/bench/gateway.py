@@ -52,11 +52,13 @@ print(create_key("bench", actor=Actor.command_line(), rules=most).secret)
 class Bench:
     """Both ways to the same upstream, the gateway's process, and what others need to join them.
 
+    ``served`` are both ways to an upstream that uvicorn serves, which knows whole answers only.
     ``start_s`` is from the gateway's launch to its first answer. ``environment`` is that of Berth's processes.
     """
 
     direct: Target
     gateway: Target
+    served: tuple[Target, Target]
     pid: int
     start_s: float
     folder: Path
@@ -133,16 +135,21 @@ def running() -> Iterator[Bench]:
         )
         server.start()
         try:
-            ports = [free_port(), free_port()]
+            ports = [free_port(), free_port(), free_port()]
             environment = _environment(folder)
             key = _install(environment)
             upstream = [sys.executable, "-m", "tests.bench.gateway_upstream", str(ports[0])]
             processes.append(subprocess.Popen(upstream, cwd=ROOT))
+            served = ["-m", "uvicorn", "tests.bench.gateway_upstream_served:application", "--port", str(ports[2])]
+            served += ["--no-access-log", "--log-level", "warning", "--lifespan", "off"]
+            processes.append(subprocess.Popen([sys.executable, *served], cwd=ROOT))
             argv = ["-m", "uvicorn", "dashboard.asgi:application", "--port", str(ports[1]), "--no-access-log"]
             argv += ["--no-server-header", "--log-level", "warning", *GATEWAY_OPTIONS]
             direct = Target(url=f"http://127.0.0.1:{ports[0]}", model="served")
+            direct_served = Target(url=f"http://127.0.0.1:{ports[2]}", model="served")
             until_answering(direct)
-            _publish(folder, direct.url)
+            until_answering(direct_served)
+            _publish(folder, tiny=direct.url, served=direct_served.url)
             began = time.monotonic()
             gateway = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment)
             processes.append(gateway)
@@ -152,6 +159,7 @@ def running() -> Iterator[Bench]:
             yield Bench(
                 direct=direct,
                 gateway=target,
+                served=(direct_served, Target(url=target.url, model="served", key=key)),
                 pid=gateway.pid,
                 start_s=time.monotonic() - began,
                 folder=folder,
@@ -188,11 +196,23 @@ def _install(environment: dict[str, str]) -> str:
     return made.stdout.split()[-1]
 
 
-def _publish(folder: Path, endpoint: str) -> None:
-    route = {"deployment_id": 1, "config": "tiny", "model": "Tiny", "protocol": "openai-text", "engine": "vllm"}
-    route |= {"served_name": "served", "endpoint": endpoint, "node": "here"}
+def _publish(folder: Path, **endpoints: str) -> None:
+    """Routes by the name of a config."""
+    routes = [
+        {
+            "deployment_id": number,
+            "config": config,
+            "model": config.title(),
+            "protocol": "openai-text",
+            "engine": "vllm",
+            "served_name": "served",
+            "endpoint": endpoint,
+            "node": "here",
+        }
+        for number, (config, endpoint) in enumerate(endpoints.items(), start=1)
+    ]
     with redis.Redis.from_url(f"unix://{folder / 'redis'}") as client:
-        client.set("berth:routes", json.dumps({"version": 1, "routes": [route]}))
+        client.set("berth:routes", json.dumps({"version": 1, "routes": routes}))
         client.publish("berth:routes:changed", "1")
 
 

@@ -1,9 +1,10 @@
 """A model's server that costs next to nothing: what is measured through it is the gateway.
 
 ``python -m tests.bench.gateway_upstream PORT``. The body decides: ``"stream":true`` brings :data:`CHUNKS` frames, each
-written by itself, as fast as they go or, where a message says :data:`PACED`, one each :data:`PACE_S`; ``"hang":true``
-no answer at all, or after the first frame of a stream none further. GET tells the
-moments (of the monotonic clock, which processes of one host share) when clients of those went away.
+written by itself, as fast as they go or, where a message says :data:`PACED`, one each :data:`PACE_S`; of a message that
+says :data:`SHORT` only :data:`SHORT_CHUNKS`, one each :data:`SHORT_PACE_S`. ``"hang":true`` brings no answer at all, or
+after the first frame of a stream none further. GET tells the moments (of the monotonic clock, which processes of one
+host share) when clients of those went away.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ import uvloop
 CHUNKS = 100
 PACED = "[paced]"
 PACE_S = 0.04
+#: Tokens as a quick model's server sends them: between two it leaves its core to whoever reads.
+SHORT = "[short]"
+SHORT_CHUNKS = 2
+SHORT_PACE_S = 0.005
 ANSWER = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -85,8 +90,9 @@ class Server(asyncio.Protocol):
                 self._transport.write(_STREAM + _WORD)
         elif stream:
             self._transport.write(_STREAM)
-            pace_s = PACE_S if PACED.encode() in body else 0.0
-            self._send(CHUNKS, counts=b'"include_usage":true' in body, pace_s=pace_s)
+            short = SHORT.encode() in body
+            pace_s = PACE_S if PACED.encode() in body else SHORT_PACE_S if short else 0.0
+            self._send(SHORT_CHUNKS if short else CHUNKS, counts=b'"include_usage":true' in body, pace_s=pace_s)
         else:
             self._transport.write(_WHOLE)
 

@@ -19,7 +19,8 @@ from deployments.selectors import startable_configs
 from deployments.services.catalogue import archive_config
 from deployments.services.demand import answer_demand, start_on_demand
 from deployments.services.lifecycle import start_deployment
-from deployments.start_states import StartState, publish_start_state, publish_start_states
+from deployments.start_states import StartState
+from deployments.start_telling import publish_start_state, publish_start_states
 from deployments.tasks import start_demanded
 from tests.deployments.editing import make_config, make_run
 from tests.deployments.hosts import OPS

@@ -51,4 +51,4 @@ async def nothing_left(gateway: RunningGateway) -> None:
     images = application._images
     assert images is not None
     await until(lambda: not images._later)
-    assert not images._turns._locks
+    assert images._engines is None or not images._engines.turns._locks

@@ -97,7 +97,7 @@ async def client() -> AsyncIterator[UpstreamClient]:
 
 
 async def ask(client: UpstreamClient, origin: Origin) -> Answer:
-    return await client.post(origin, HEAD, BODY)
+    return await client.ask(origin, HEAD, BODY)
 
 
 async def test_an_answer_is_told_as_it_is(client: UpstreamClient) -> None:
@@ -434,7 +434,7 @@ async def test_a_long_request_goes_in_steps_and_whole(client: UpstreamClient) ->
     head = b"POST / HTTP/1.1\r\ncontent-length: 23000001\r\n\r\n"
     async with Server(serve) as origin:
         for payload in (parts, b"".join(parts)):
-            assert await (await client.post(origin, head, payload)).read() == b"hello"
+            assert await (await client.ask(origin, head, payload)).read() == b"hello"
     assert got == [b"".join(parts)] * 2
 
 
@@ -447,7 +447,7 @@ async def test_a_server_that_refuses_a_long_request_before_its_end_is_heard(clie
 
     head = b"POST / HTTP/1.1\r\ncontent-length: 60000000\r\n\r\n"
     async with Server(serve) as origin:
-        answer = await client.post(origin, head, [b"x" * 60_000_000])
+        answer = await client.ask(origin, head, [b"x" * 60_000_000])
         assert answer.status == 413
         assert await answer.read() == b"no!"
     assert client.idle == 0
@@ -464,6 +464,6 @@ async def test_a_server_that_takes_nothing_is_silent() -> None:
 
     async with Server(serve) as origin:
         with pytest.raises(SilentError):
-            await client.post(origin, b"POST / HTTP/1.1\r\ncontent-length: 60000000\r\n\r\n", [b"x" * 60_000_000])
+            await client.ask(origin, b"POST / HTTP/1.1\r\ncontent-length: 60000000\r\n\r\n", [b"x" * 60_000_000])
         release.set()
     await client.close()

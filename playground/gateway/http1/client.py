@@ -1,4 +1,4 @@
-"""Posts requests over connections that are kept for the next one."""
+"""Sends requests over connections that are kept for the next one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class UpstreamClient:
         """Connections that wait for the next request."""
         return sum(map(len, self._idle.values()))
 
-    async def post(self, origin: Origin, head: bytes, payload: Payload) -> Answer:
+    async def ask(self, origin: Origin, head: bytes, payload: Payload) -> Answer:
         """Send a request: ``head`` with the empty line at its end, then ``payload``. Close the answer.
 
         Raises CannotConnectError before anything was sent, else BrokenAnswerError or SilentError.

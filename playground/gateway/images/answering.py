@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
@@ -19,16 +18,11 @@ from playground.exceptions import BadRequestError, GatewayError
 from playground.gateway.body import LargeBody, SmallBody
 from playground.gateway.errors import error_frames
 from playground.gateway.routing import Route
-from playground.gateway.upstream import explain_failure, log_failure
+from playground.gateway.upstream import BROKEN, explain_failure, log_failure
 from playground.gateway.wire import Headers, RawHeaders
 
 from .asking import ImageRequest, image_request
-from .comfyui import ComfyDrawing
-from .drawing import Commission, Drawing, Progress
 from .kept import KeptImages, format_of
-from .localai import LocalAiDrawing
-from .turns import Turns
-from .webui import WebUiDrawing
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -36,11 +30,11 @@ if TYPE_CHECKING:
     from playground.gateway.exchange import Exchange
     from playground.gateway.relay import Job
 
-logger = logging.getLogger(__name__)
+    from .drawing import Progress
+    from .engines import Engines
 
 #: The engines that are asked in their own way.
 ADAPTED: Final = ADAPTED_ENGINES
-_BROKEN: Final = (aiohttp.ClientError, OSError, TimeoutError)
 _HOST: Final = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 _LEAVE_S: Final = 2.0
 
@@ -48,11 +42,10 @@ _LEAVE_S: Final = 2.0
 class Images:
     """Draws for all requests of a process."""
 
-    def __init__(self, session: aiohttp.ClientSession, connect: Callable[[], Redis], *, silence_s: float) -> None:
+    def __init__(self, connect: Callable[[], Redis], *, silence_s: float) -> None:
         self.kept = KeptImages(connect)
-        self._session = session
         self._silence_s = silence_s
-        self._turns = Turns()
+        self._engines: Engines | None = None
         self._later: set[asyncio.Task[None]] = set()
 
     def adapts(self, job: Job, route: Route) -> bool:
@@ -66,15 +59,23 @@ class Images:
     async def answer(self, job: Job, route: Route) -> None:
         """Answer the client from the deployment of ``route``.
 
-        Raises GatewayError, or what aiohttp raises when the engine is away; nothing was sent then, and another may
-        be asked. A client that leaves ends it, and the engine is told to stop.
+        Raises GatewayError, or one of BROKEN when the engine is away; nothing was sent then, and another may be asked.
+        A client that leaves ends it, and the engine is told to stop.
         """
         content = _content(job)
         asked = image_request(content, route)
         telling = _Telling(job, route, asked)
-        drawing = self._drawing(job, content, route, asked, telling)
+        engines = self._engines or await self._loaded()
         try:
-            images = await drawing.draw()
+            images = await engines.draw(
+                content,
+                route=route,
+                asked=asked,
+                hold=job.hold,
+                tell=telling.tell,
+                silence_s=self._silence_s,
+                later=self._run_later,
+            )
             data = await self._data(job, asked, images)
             if asked.streams:
                 await telling.finish(data, images)
@@ -84,7 +85,7 @@ class Images:
             if not job.exchange.started:
                 raise
             await telling.fail(error)
-        except _BROKEN as error:
+        except BROKEN as error:
             if not job.exchange.started:
                 raise
             log_failure(route, error, job.exchange.request_id)
@@ -97,28 +98,20 @@ class Images:
         for task in [*self._later]:
             task.cancel()
         await asyncio.gather(*self._later, return_exceptions=True)
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            await engines.close()
         await self.kept.stop()
 
-    def _drawing(
-        self, job: Job, content: dict[str, Any], route: Route, asked: ImageRequest, telling: _Telling
-    ) -> Drawing:
-        commission = Commission(
-            session=self._session,
-            route=route,
-            asked=asked,
-            hold=job.hold,
-            tell=telling.tell,
-            silence_s=self._silence_s,
-            later=self._run_later,
-        )
-        if route.engine == "comfyui":
-            return ComfyDrawing(commission)
-        if route.engine == "localai":
-            return LocalAiDrawing(commission, content)
-        return WebUiDrawing(commission, self._turns)
+    async def _loaded(self) -> Engines:
+        """Loads in a thread: the event loop serves others meanwhile."""
+        module = await asyncio.to_thread(import_module, "playground.gateway.images.engines")
+        if self._engines is None:
+            self._engines = module.Engines()
+        return self._engines
 
     def _run_later(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(_quietly(work))
+        task = asyncio.ensure_future(work)
         self._later.add(task)
         task.add_done_callback(self._later.discard)
         return task
@@ -191,14 +184,6 @@ async def _answer_whole(
     job.departure.finishing()
     length = (b"content-length", str(len(body)).encode())
     await job.exchange.answer(200, [(b"content-type", b"application/json"), length, *_headers(route)], body)
-
-
-async def _quietly(work: Awaitable[None]) -> None:
-    try:
-        await work
-    except (GatewayError, *_BROKEN) as error:
-        # The class alone: an engine's words may hold a prompt.
-        logger.info("An engine could not be told to stop or to forget: %s", type(error).__name__)
 
 
 def _content(job: Job) -> dict[str, Any]:

@@ -22,10 +22,9 @@ from deployments.images.workflow import Workflow, draws_batches, filled, workflo
 from playground.exceptions import BadRequestError, GatewayError, UpstreamError
 from playground.gateway.http1.client import CONNECT_S
 from playground.gateway.routing import Route
-from playground.gateway.upstream import address
 
 from .asking import ImageRequest
-from .drawing import WAITING, Commission, Patience, Progress, words_in
+from .drawing import WAITING, Commission, Patience, Progress, address, words_in
 
 LOOK_S: Final = 3.0
 #: Between the last message and the entry in the history lie milliseconds.

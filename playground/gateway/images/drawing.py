@@ -7,16 +7,17 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import aiohttp
 from django.utils.translation import gettext_lazy as _
+from yarl import URL
 
 from playground.exceptions import BusyError, UpstreamError
 from playground.gateway.byte_budget import Hold
 from playground.gateway.http1.client import CONNECT_S
 from playground.gateway.routing import Route
-from playground.gateway.upstream import address
 
 from .asking import ImageRequest
 
@@ -149,6 +150,12 @@ class Commission:
             words=str(words)[:_WORDS].rstrip(". \n"),
             deployment=str(self.route.deployment_id),
         )
+
+
+@lru_cache(maxsize=1024)
+def address(endpoint: str, path: str) -> URL:
+    """The URL of ``path`` at a deployment; both are the server's own words, never a client's."""
+    return URL(endpoint.rstrip("/") + path)
 
 
 def words_in(raw: bytes) -> str:

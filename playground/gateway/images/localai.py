@@ -16,9 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from playground.gateway.headers import headers_of_our_own
 from playground.gateway.http1.client import CONNECT_S
-from playground.gateway.upstream import address
 
-from .drawing import Commission, words_in
+from .drawing import Commission, address, words_in
 
 PATH: Final = "/v1/images/generations"
 

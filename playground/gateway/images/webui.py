@@ -20,9 +20,8 @@ from django.utils.translation import gettext_lazy as _
 
 from playground.exceptions import GatewayError, UpstreamError
 from playground.gateway.http1.client import CONNECT_S
-from playground.gateway.upstream import address
 
-from .drawing import WAITING, Commission, Patience, Progress, words_in
+from .drawing import WAITING, Commission, Patience, Progress, address, words_in
 from .turns import Turns
 
 LOOK_S: Final = 1.0

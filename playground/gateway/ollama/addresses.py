@@ -128,7 +128,7 @@ class OllamaAddresses:
             )
             try:
                 async with asyncio.timeout(_SHOW_WITHIN_S):
-                    response = await self._client.post(origin_of(route.endpoint), head, payload)
+                    response = await self._client.ask(origin_of(route.endpoint), head, payload)
                     try:
                         raw = await response.read()
                     finally:

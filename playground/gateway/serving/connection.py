@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 import httptools
 
+from playground.gateway.wire import WHOLE
+
 from .cycle import Cycle
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ HEAD_S: Final = 30.0
 BODY_S: Final = 75.0
 #: A client that takes nothing of what was written for so long has gone, whatever its connection says.
 STALLED_S: Final = 300.0
+_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {WHOLE: {}}
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -108,6 +111,7 @@ class GatewayProtocol(asyncio.Protocol):
             "query_string": b"",
             "server": _host_and_port(transport.get_extra_info("sockname")),
             "client": _host_and_port(transport.get_extra_info("peername")),
+            "extensions": _EXTENSIONS,
         }
 
     def data_received(self, data: bytes) -> None:

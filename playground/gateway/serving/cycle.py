@@ -7,6 +7,8 @@ import http
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from playground.gateway.wire import WHOLE
+
 if TYPE_CHECKING:
     from playground.gateway.wire import Message, RawHeaders, Scope
 
@@ -156,19 +158,31 @@ class Cycle:
         kind = message["type"]
         if kind == "http.response.body" and self.started and not self.answered:
             self._write(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == WHOLE and not self.started:
+            self._begin(message["status"], message["headers"])
+            self._write(message["body"], more=False)
         elif kind == "http.response.start" and not self.started:
             self._begin(message["status"], message.get("headers", []))
+            # Together with the first part, which mostly follows at once: a packet less for each answer.
+            self._connection.soon(self._write_head)
         else:
             raise RuntimeError(f"{kind} has no place here")
 
     def _begin(self, status: int, headers: RawHeaders) -> None:
+        closes = False
         lines = [_STATUS_LINES[status], *self._connection.default_lines()]
-        fields = {name.lower(): value for name, value in headers}
-        lines += [b"%b: %b\r\n" % header for header in headers]
-        if b"transfer-encoding" in fields:
-            raise RuntimeError("how an answer is transferred is not the application's")
+        length: bytes | None = None
+        for header in headers:
+            # In lower case, as ASGI has it.
+            name, value = header
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                raise RuntimeError("how an answer is transferred is not the application's")
+            elif name == b"connection" and b"close" in value.lower():
+                closes = True
+            lines.append(b"%b: %b\r\n" % header)
         mute = self._mute or status in _BODILESS
-        length = fields.get(b"content-length")
         chunked = length is None and not mute and not self.old
         if chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -177,7 +191,7 @@ class Cycle:
         if self.expects_continue and not self.body_complete:
             # Nobody can tell whether the client will send it now: what follows may be body or request.
             self.keeps = False
-        if b"close" in fields.get(b"connection", b"").lower():
+        if closes:
             self.keeps = False
         elif not self.keeps:
             lines.append(b"connection: close\r\n")
@@ -187,9 +201,7 @@ class Cycle:
             raise RuntimeError("a line end within a header")
         self._mute, self._chunked, self._left = mute, chunked, -1 if length is None else int(length)
         self.started = True
-        # Together with the first part, which mostly follows at once: a packet less for each answer.
         self._head = head
-        self._connection.soon(self._write_head)
 
     def _write_head(self) -> None:
         head, self._head = self._head, b""
