@@ -83,6 +83,7 @@ def places(request: HttpRequest) -> list[Place]:
         ("deployments:gpus", _("GPUs"), "cpu", ("deployments:gpu",)),
         ("deployments:nodes", _("Nodes"), "server", ("deployments:nodes", "dashboard:doctor")),
         ("playground:chat", _("Playground"), "message-2", ("playground:chat",)),
+        ("deployments:deliveries", _("Images"), "package", ("deployments:deliver", "playground:delivery")),
         ("playground:keys", _("Keys"), "key", ("playground:key",)),
         ("playground:usage", _("Usage"), "chart-bar", ("playground:usage",)),
         ("dashboard:activity", _("Activity"), "history", ("dashboard:activity",)),

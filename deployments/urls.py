@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from .urls_deliveries import urlpatterns as delivery_urls
 from .urls_editor import urlpatterns as editor_urls
 from .views import catalogue, deployments, gpu_series, gpus, logs, nodes
 
@@ -29,4 +30,5 @@ urlpatterns = [
     path("deployments/<int:deployment_id>/log/<int:attempt>/search/", logs.log_search, name="log_search"),
     # `catalogue/new/` stands before `catalogue/<name>/` in there.
     *editor_urls,
+    *delivery_urls,
 ]

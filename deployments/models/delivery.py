@@ -28,8 +28,12 @@ class Delivery(models.Model):
     requirement = models.JSONField(
         _("requirement"), default=dict, help_text=_("See deployments.deliveries.requirement.Requirement.")
     )
+    requirement_by = models.CharField(_("requirement written by"), max_length=150, blank=True)
+    requirement_at = models.DateTimeField(_("requirement written"), null=True, editable=False)
     tool = models.CharField(_("tool"), max_length=30, blank=True, help_text=_("The engine that somebody chose."))
     tool_reason = models.CharField(_("why this tool"), max_length=300, blank=True)
+    tool_by = models.CharField(_("tool chosen by"), max_length=150, blank=True)
+    tool_at = models.DateTimeField(_("tool chosen"), null=True, editable=False)
     config = models.ForeignKey(
         Config,
         verbose_name=_("config"),

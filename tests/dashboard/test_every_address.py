@@ -19,6 +19,7 @@ ARGUMENTS: dict[str, object] = {
     "pk": 1,
     "number": 1,
     "deployment_id": 1,
+    "delivery_id": 1,
     "attempt": 1,
     "uuid": "GPU-1",
     "kind": "md",

@@ -1,0 +1,1 @@
+"""From a request for a model as a service to a tested, pushed image: the steps and what each decides."""
