@@ -52,7 +52,7 @@ def _deployments() -> list[Destination]:
 
 
 def _configs() -> list[Destination]:
-    rows = Config.objects.filter(archived_at=None).order_by("name").values_list("name", "model__name")
+    rows = Config.objects.filter(archived_at=None, is_draft=False).order_by("name").values_list("name", "model__name")
     return [
         Destination(
             title=name,

@@ -76,7 +76,7 @@ def live_deployments() -> QuerySet[Deployment]:
 
 
 def catalogue_rows() -> list[CatalogueRow]:
-    """Every config that is not archived, by name. Three queries, however many past deployments there are.
+    """Every config in the catalogue, by name. Three queries, however many past deployments there are.
 
     While one run replaces another, the row is of the one that serves.
     """
@@ -85,7 +85,7 @@ def catalogue_rows() -> list[CatalogueRow]:
     )
     wanted = [row["ready"] or row["live"] or row["newest"] for row in latest]
     found = {item.config_id: item for item in Deployment.objects.filter(pk__in=wanted).select_related("node")}
-    configs = Config.objects.filter(archived_at=None).select_related("model")
+    configs = Config.objects.filter(archived_at=None, is_draft=False).select_related("model")
     return [CatalogueRow(config=config, deployment=found.get(config.pk)) for config in configs]
 
 
@@ -123,7 +123,7 @@ def ready_endpoints() -> list[ReadyEndpoint]:
 
 def startable_configs() -> list[StartableConfig]:
     """Every config in the catalogue without a ready run, by name: one query."""
-    idle = Config.objects.filter(archived_at=None).exclude(deployments__phase=Phase.READY)
+    idle = Config.objects.filter(archived_at=None, is_draft=False).exclude(deployments__phase=Phase.READY)
     return [
         StartableConfig(
             config=config.name,
@@ -154,7 +154,7 @@ def find_config(name: str) -> Config:
 def configs_serving(name: str) -> list[Config]:
     """Configs that ``name`` (a config or a model) means. Raises NotFoundError naming near ones."""
     known = Config.objects.filter(archived_at=None).select_related("model")
-    found = list(known.filter(Q(name=name) | Q(model__name__iexact=name)))
+    found = list(known.filter(Q(name=name) | Q(model__name__iexact=name, is_draft=False)))
     if found:
         return found
     names = [*known.values_list("name", flat=True), *CatalogueModel.objects.values_list("name", flat=True)]

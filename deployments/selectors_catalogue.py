@@ -78,13 +78,13 @@ def config_runs(config: Config) -> ConfigRuns:
         live=live,
         drifts=[Drift(deployment=item, changes=differing) for item, differing in changes if differing],
         runs=[
-            _past_run(item)
+            past_run(item)
             for item in known.prefetch_related(Prefetch("attempts", Attempt.objects.defer("log")))[:RUNS_SHOWN]
         ],
     )
 
 
-def _past_run(deployment: Deployment) -> PastRun:
+def past_run(deployment: Deployment) -> PastRun:
     attempts = list(deployment.attempts.all())
     loads = [attempt.ready_at - attempt.started_at for attempt in attempts if attempt.ready_at]
     peaks = [attempt.peak_memory_bytes for attempt in attempts if attempt.peak_memory_bytes is not None]
@@ -132,7 +132,10 @@ def model_rows() -> Sequence[ModelRow]:
     """Every model with its configs: two queries."""
     models = CatalogueModel.objects.prefetch_related("configs")
     return [
-        ModelRow(model=model, configs=[config.name for config in model.configs.all() if config.archived_at is None])
+        ModelRow(
+            model=model,
+            configs=[each.name for each in model.configs.all() if each.archived_at is None and not each.is_draft],
+        )
         for model in models
     ]
 

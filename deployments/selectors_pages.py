@@ -111,7 +111,7 @@ def fleet() -> Fleet:
         silent_nodes=sum(silent_since(node, now) is not None for node in nodes),
         ready=sum(item.phase == Phase.READY for item in running),
         on_their_way=sum(item.phase in ON_ITS_WAY for item in running),
-        configs=Config.objects.filter(archived_at=None).count(),
+        configs=Config.objects.filter(archived_at=None, is_draft=False).count(),
         attention=[*_silent(nodes, now), *_troubled(running, now), *_failed(now)],
         running=running,
     )

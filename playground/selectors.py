@@ -130,7 +130,8 @@ class NamedModel:
 
 def names_for_keys() -> list[NamedModel]:
     """Every name that a key can be bound to: one query."""
-    rows = Config.objects.filter(archived_at=None).order_by("model__name", "name").values_list("model__name", "name")
+    listed = Config.objects.filter(archived_at=None, is_draft=False).order_by("model__name", "name")
+    rows = listed.values_list("model__name", "name")
     found: dict[str, list[str]] = {}
     for model, config in rows:
         found.setdefault(model, []).append(config)

@@ -127,6 +127,12 @@ class Config(models.Model):
         editable=False,
         help_text=_("Digest of what the catalogue file last wrote here."),
     )
+    is_draft = models.BooleanField(
+        _("draft"),
+        default=False,
+        editable=False,
+        help_text=_("Of a delivery that is still being tried: not in the catalogue yet."),
+    )
     archived_at = models.DateTimeField(_("removed from the catalogue at"), null=True, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -138,11 +144,16 @@ class Config(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def served_model(self) -> str:
+        """The model that requests name; nobody who asks for a model is sent to a draft of it."""
+        return self.name if self.is_draft else self.model.name
+
     def serving_spec(self) -> ServingSpec:
         """What would run if it were started now."""
         return ServingSpec(
             config=self.name,
-            model=self.model.name,
+            model=self.served_model,
             protocol=self.protocol,
             engine=self.engine,
             runtime=self.runtime,

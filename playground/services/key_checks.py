@@ -36,7 +36,7 @@ def _check_models(names: Sequence[str]) -> None:
         return
     existing = {
         *CatalogueModel.objects.values_list("name", flat=True),
-        *Config.objects.filter(archived_at=None).values_list("name", flat=True),
+        *Config.objects.filter(archived_at=None, is_draft=False).values_list("name", flat=True),
     }
     for name in names:
         if name not in existing:

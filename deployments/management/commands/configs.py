@@ -19,7 +19,7 @@ class Command(BerthCommand):
         parser.add_argument("--json", action="store_true", help="as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        configs = Config.objects.filter(archived_at=None).select_related("model")
+        configs = Config.objects.filter(archived_at=None, is_draft=False).select_related("model")
         if options["json"]:
             self.write_json([_as_json(config) for config in configs])
             return
