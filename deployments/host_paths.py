@@ -23,7 +23,11 @@ def allowed_host_path(path: str) -> str:
         raise InvalidInputError(message % {"path": path})
     if ".." in PurePosixPath(path).parts:
         raise InvalidInputError(_("%(path)s holds “..”.") % {"path": path})
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError) as error:
+        # A link that this process may not read, as /proc/1/root; a NUL.
+        raise InvalidInputError(_("%(path)s cannot be followed on this host.") % {"path": path}) from error
     if not any(Path(real).is_relative_to(os.path.realpath(folder)) for folder in allowed):
         message = _("%(path)s is not below an allowed folder: %(allowed)s. See BERTH_HOST_PATHS.")
         raise InvalidInputError(message % {"path": path, "allowed": ", ".join(map(str, allowed))})
