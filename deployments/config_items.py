@@ -13,12 +13,12 @@ from .host_paths import host_path_problem
 from .images import IMAGE_VARIABLES
 from .secret_references import contains_token, is_secret_name, only_references, referred_names
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _OPTION_AND_VALUE = re.compile(r"--?[A-Za-z][\w-]*\s+\S")
-_KEY_OPTIONS = frozenset({"--api-key", "--api-keys", "--api-auth", "--hf-token"})
+KEY_OPTIONS = frozenset({"--api-key", "--api-keys", "--api-auth", "--hf-token"})
 #: Set by the runtime for the GPUs that a deployment was given.
-_RESERVED_VARIABLES = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
+RESERVED_VARIABLES = frozenset({"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def _argument_reason(argument: str, previous: str) -> str:
         return _("“%(argument)s” is an option and its value. Write them on two lines, or with “=” between them.") % {
             "argument": argument
         }
-    if contains_token(argument) or previous in _KEY_OPTIONS or (equals and option in _KEY_OPTIONS):
+    if contains_token(argument) or previous in KEY_OPTIONS or (equals and option in KEY_OPTIONS):
         return _(
             "arguments are visible to everybody on the host. "
             "Give the key through the environment, as in NAME=${SECRET}."
@@ -79,9 +79,9 @@ def environment_problems(environment: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _variable_reason(name: str, value: str) -> str:
-    if not _VARIABLE.fullmatch(name):
+    if not VARIABLE.fullmatch(name):
         return _("a name has letters, digits and underscores, and begins with no digit.")
-    if name in _RESERVED_VARIABLES:
+    if name in RESERVED_VARIABLES:
         return _("Berth sets it itself, for the GPUs that the deployment was given.")
     if has_control_characters(value, allowed="\n\t" if name in IMAGE_VARIABLES else ""):
         return _("the value holds a line break or another control character.")
@@ -105,7 +105,7 @@ def volume_problems(volumes: Sequence[str]) -> Iterator[Problem]:
             reason = _("write the whole path of a folder of the host, or name a volume.")
         elif name.startswith("/") and (refused := host_path_problem(name)):
             reason = refused
-        elif not (name.startswith("/") or _VOLUME_NAME.fullmatch(name)) or not path.startswith("/") or path == "/":
+        elif not (name.startswith("/") or VOLUME_NAME.fullmatch(name)) or not path.startswith("/") or path == "/":
             reason = _("write name:/path, as in hf-cache:/root/.cache/huggingface.")
         elif ".." in target.parts or ":" in path or has_control_characters(path):
             reason = _("the path holds “..”, “:” or a control character.")

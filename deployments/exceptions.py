@@ -4,7 +4,8 @@ BerthError
 ├── NotAllowedError          the actor lacks the permission
 ├── NotFoundError            no such config, model or deployment
 ├── InvalidInputError        a field is wrong; names the field and the reason
-│   └── CatalogueError       a catalogue file is malformed; names file, line and reason
+│   ├── CatalogueError       a catalogue file is malformed; names file, line and reason
+│   └── ComposeError         a Compose file was refused; names line, cause and next step
 ├── ConflictError            somebody else changed it first
 ├── RuntimeFaultError        a runtime could not do what it was asked
 │   ├── RuntimeUnavailableError   transient: the engine or host does not answer
@@ -41,6 +42,10 @@ class InvalidInputError(BerthError):
 
 class CatalogueError(InvalidInputError):
     """A catalogue file is malformed; the message starts with ``file:line``."""
+
+
+class ComposeError(InvalidInputError):
+    """A Compose file was refused, or there is none to write; the message names the line where there is one."""
 
 
 class ConflictError(BerthError):

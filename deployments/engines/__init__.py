@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 
@@ -41,3 +42,11 @@ def engine_named(name: str) -> Engine:
         raise NotFoundError(message % {"name": name, "names": ", ".join(near)})
     engine: Engine = import_module(f".{_MODULES[name]}", __package__).ENGINE
     return engine
+
+
+def recognised_engine(image: str, argv: Sequence[str]) -> Engine | None:
+    """The engine that an image or a command line tells of, the image first; None for any other server."""
+    engines = [engine_named(name) for name in _MODULES]
+    by_image = (engine for engine in engines if engine.traces.in_image(image))
+    by_command = (engine for engine in engines if engine.traces.in_command(argv))
+    return next(by_image, None) or next(by_command, None)

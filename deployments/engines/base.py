@@ -11,6 +11,7 @@ from deployments.spec import ServingSpec
 
 from .argument_style import ArgumentStyle
 from .metrics import EngineMetrics
+from .traces import Traces
 
 Report = Callable[[Progress], None]
 Cancelled = Callable[[], bool]
@@ -46,6 +47,8 @@ class Engine(Protocol):
     key_variable: str
     """The variable through which it takes the key that requests must carry; empty when it knows none."""
     arguments: ArgumentStyle
+    traces: Traces
+    """By what it is recognised in a Compose file."""
     prepares: bool
     """Whether the model comes to the server only after it is up, through :meth:`prepare`."""
 

@@ -6,6 +6,7 @@ from .argument_style import ArgumentStyle
 from .metrics import comfyui_queue
 from .probes import node_types
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="comfyui",
@@ -20,5 +21,6 @@ ENGINE = ServedEngine(
         leading=("python", "main.py", "--listen", "0.0.0.0", "--port", "8188"),  # noqa: S104 - within its container
         takes_model=False,
     ),
+    traces=Traces(images=("comfyui",), commands=("main.py --listen", "comfyui")),
     metrics=comfyui_queue,
 )

@@ -13,6 +13,7 @@ from .base import CausePattern
 from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
+from .traces import Traces
 
 SERVER = Path(runtimes.__file__).resolve().parent / "llama_server.py"
 
@@ -40,6 +41,14 @@ ENGINE = LlamaCpp(
         slots=("-np", "--parallel"),
         served_name=("--alias", "-a"),
         trailing=("-ngl", "99", "--host", "0.0.0.0", "--metrics"),  # noqa: S104 - within its container
+    ),
+    traces=Traces(
+        images=("llama.cpp",),
+        commands=("llama-server",),
+        model_options=("--hf-repo",),
+        model_variables=("LLAMA_ARG_HF_REPO", "LLAMA_ARG_MODEL"),
+        name_variables=("LLAMA_ARG_ALIAS",),
+        context_variables=("LLAMA_ARG_CTX_SIZE",),
     ),
     metrics=MetricNames(
         running=("llamacpp:requests_processing",),

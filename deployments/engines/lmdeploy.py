@@ -10,6 +10,7 @@ from .base import CausePattern
 from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="lmdeploy",
@@ -25,6 +26,7 @@ ENGINE = ServedEngine(
         served_name=("--model-name",),
         one_gpu_by_default=True,
     ),
+    traces=Traces(images=("lmdeploy",), commands=("lmdeploy serve",), model_after=("api_server",)),
     metrics=MetricNames(
         running=("lmdeploy:num_requests_running",),
         waiting=("lmdeploy:num_requests_waiting",),

@@ -18,6 +18,7 @@ from .http import HttpError, ModelServer, ServerRefusedError
 from .patience import pause
 from .probes import listed_by_name, model_ids
 from .served import ServedEngine
+from .traces import Traces
 
 POLL_S = 1.0
 #: A job has no status until its turn comes.
@@ -85,6 +86,7 @@ ENGINE = LocalAi(
     default_readiness_path="/readyz",
     protocols=("openai-image", "openai-text"),
     arguments=ArgumentStyle(leading=("run",), context_variable="LOCALAI_CONTEXT_SIZE"),
+    traces=Traces(images=("localai", "local-ai"), commands=("local-ai",), model_after=("run",)),
     causes=(
         CausePattern(pattern=r"no model found with name|could not find a model in the gallery", cause="bad_model_path"),
     ),

@@ -21,6 +21,7 @@ from .metrics import ollama_resident
 from .patience import following
 from .probes import model_in_memory, names_in, ollama_name
 from .served import ServedEngine
+from .traces import Traces
 
 
 @dataclass
@@ -115,6 +116,9 @@ ENGINE = Ollama(
     protocols=("ollama-text", "openai-text"),
     grace_s=10,
     arguments=ArgumentStyle(leading=("serve",), takes_model=False, context_variable="OLLAMA_CONTEXT_LENGTH"),
+    traces=Traces(
+        images=("ollama/ollama",), commands=("ollama serve",), model_pattern=r"\bollama (?:pull|run) ([^\s;&|'\"]+)"
+    ),
     causes=(CausePattern(pattern=r"model requires more system memory|cudaMalloc failed", cause="cuda_out_of_memory"),),
     ask=model_in_memory,
     metrics=ollama_resident,

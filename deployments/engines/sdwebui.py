@@ -6,6 +6,7 @@ from .argument_style import ArgumentStyle
 from .metrics import webui_progress
 from .probes import checkpoints
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="sd-webui",
@@ -17,5 +18,9 @@ ENGINE = ServedEngine(
     protocols=("openai-image",),
     grace_s=10,
     arguments=ArgumentStyle(leading=("python", "launch.py", "--listen", "--api", "--port", "7860"), takes_model=False),
+    traces=Traces(
+        images=("stable-diffusion-webui", "sd-webui", "sd-auto", "automatic1111"),
+        commands=("launch.py", "webui.sh", "webui.py"),
+    ),
     metrics=webui_progress,
 )

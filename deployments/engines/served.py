@@ -17,6 +17,7 @@ from .base import Cancelled, CausePattern, ProbeResult, Report
 from .http import ModelServer
 from .metrics import EngineMetrics, Reading, read_metrics
 from .probes import Probe, health_only, probe
+from .traces import Traces
 
 #: A progress bar of tqdm over whole things (shards, CUDA graphs); bytes and iterations without a total do not match.
 BAR = re.compile(r"(?P<step>[^:|%]*[^:|%\s]):\s+\d+%(?: Completed)? ?\|[^|]*?\|? ?(?P<done>\d+)/(?P<total>\d+) \[")
@@ -44,6 +45,7 @@ class ServedEngine:
     progress_line: str = ""
     key_variable: str = ""
     arguments: ArgumentStyle = field(default_factory=ArgumentStyle)
+    traces: Traces = field(default_factory=Traces)
     metrics: Reading | None = None
     prepares = False
 

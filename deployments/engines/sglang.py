@@ -10,6 +10,7 @@ from .base import CausePattern
 from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="sglang",
@@ -30,6 +31,7 @@ ENGINE = ServedEngine(
         trailing=("--host", "0.0.0.0", "--port", "30000", "--enable-metrics"),  # noqa: S104 - within its container
         one_gpu_by_default=True,
     ),
+    traces=Traces(images=("sglang",), commands=("sglang.launch_server", "sglang serve")),
     metrics=MetricNames(
         running=("sglang:num_running_reqs",),
         waiting=("sglang:num_queue_reqs",),

@@ -10,6 +10,7 @@ from .base import CausePattern
 from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="tgi",
@@ -21,6 +22,12 @@ ENGINE = ServedEngine(
     protocols=("openai-text",),
     grace_s=95,
     arguments=ArgumentStyle(model=("--model-id",), tensor_parallel=("--num-shard",), context=("--max-total-tokens",)),
+    traces=Traces(
+        images=("text-generation-inference",),
+        commands=("text-generation-launcher",),
+        model_variables=("MODEL_ID",),
+        context_variables=("MAX_TOTAL_TOKENS",),
+    ),
     metrics=MetricNames(
         running=("tgi_batch_current_size",),
         waiting=("tgi_queue_size",),

@@ -7,6 +7,7 @@ from .base import CausePattern
 from .metrics import MetricNames
 from .probes import by_protocol
 from .served import ServedEngine
+from .traces import Traces
 
 ENGINE = ServedEngine(
     name="vllm",
@@ -21,6 +22,12 @@ ENGINE = ServedEngine(
         context=("--max-model-len",),
         served_name=("--served-model-name",),
         one_gpu_by_default=True,
+    ),
+    traces=Traces(
+        images=("vllm",),
+        commands=("vllm serve", "vllm.entrypoints"),
+        model_options=("--model",),
+        model_after=("serve",),
     ),
     metrics=MetricNames(
         running=("vllm:num_requests_running",),
