@@ -251,11 +251,16 @@ class ConfigForm(forms.Form):
     @classmethod
     def initial_of(cls, values: ConfigValues) -> dict[str, Any]:
         """What the form shows for ``values``."""
+        return cls.initial_from(values.to_json())
+
+    @classmethod
+    def initial_from(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the form shows for some fields by name, as in :meth:`ConfigValues.to_json`."""
         shown = {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in values.to_json().items()
+            for name, value in values.items()
         }
-        environment = dict(values.environment)
+        environment = dict(values.get("environment", {}))
         settings = {name: readable(environment.get(variable, "")) for name, variable in _VARIABLES.items()}
         return {**shown, **settings}
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.db.models import F, Prefetch
 from django.utils.translation import gettext as _
 
+from .compose.proposal import KnownModels
 from .config_values import ConfigValues
 from .exceptions import NotFoundError
 from .lifecycle.phases import ENDED
@@ -138,6 +139,12 @@ def model_rows() -> Sequence[ModelRow]:
         )
         for model in models
     ]
+
+
+def known_models() -> KnownModels:
+    """The names of all models, and which one each weights repository of the catalogue belongs to: two queries."""
+    served = Config.objects.exclude(weights_repository="").values_list("weights_repository", "model__name")
+    return KnownModels(names=tuple(model_names()), by_repository=dict(served.order_by("-pk")))
 
 
 def model_names() -> Sequence[str]:

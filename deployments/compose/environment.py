@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from deployments.config_items import RESERVED_VARIABLES, VARIABLE, has_control_characters
 from deployments.images import IMAGE_VARIABLES
@@ -31,6 +32,11 @@ _CREDENTIALS_IN_ADDRESS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _REFERENCE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 #: The runtime's own: which GPUs a container sees. :mod:`deployments.compose.devices` counts them.
 _GPU_CHOICES = RESERVED_VARIABLES
+
+
+_DO_WITHOUT = gettext_lazy(
+    "Take the variable away if the model does without it: the reference was kept, and cannot start."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +115,9 @@ def _value(draft: Draft, item: Variable) -> str | None:
         value = f"${{{_reference(item.name, literal)}}}"
         why = _("A secret was written out here, and it was not kept: the config refers to %(reference)s.")
         instead = _("Set it on the host. Change the secret if others could read the file.")
-        draft.leave(_key(item), why % {"reference": value}, instead, line=item.line)
-        _tell_unknown(draft, item, value)
+        if unknown := _unknown(draft, value):
+            instead = unknown + " " + _DO_WITHOUT
+        draft.leave(_key(item), why % {"reference": value}, str(instead), line=item.line)
         return value
     value = "".join(_written(piece, draft) for piece in pieces)
     if why := _fault(item.name, literal, value):
@@ -124,7 +131,8 @@ def _value(draft: Draft, item: Variable) -> str | None:
         why = _("%(names)s has no value here.") % {"names": ", ".join(map(str, missing))}
         draft.leave(_key(item), why, _("Give it under Variables."), line=item.line)
         return None
-    _tell_unknown(draft, item, value)
+    if unknown := _unknown(draft, value):
+        draft.leave(_key(item), unknown, str(_DO_WITHOUT), line=item.line)
     return value
 
 
@@ -157,14 +165,13 @@ def _written(piece: Piece, draft: Draft) -> str:
     return f"${{{_reference(piece.text)}}}"
 
 
-def _tell_unknown(draft: Draft, item: Variable, value: str) -> None:
-    """List references to secrets that this host cannot have: a start would be refused."""
+def _unknown(draft: Draft, value: str) -> str:
+    """A sentence that names references to secrets which this host cannot have: a start would be refused."""
     unknown = [name for name in REFERENCE.findall(value) if name not in draft.known_secrets]
-    if unknown and not draft.is_own:
-        told = {"names": ", ".join(unknown), "known": ", ".join(sorted(draft.known_secrets)) or "–"}
-        why = _("%(names)s is a secret that this host does not know. It knows: %(known)s.") % told
-        instead = _("Take the variable away if the model does without it: the reference was kept, and cannot start.")
-        draft.leave(_key(item), why, instead, line=item.line)
+    if not unknown or draft.is_own:
+        return ""
+    told = {"names": ", ".join(unknown), "known": ", ".join(sorted(draft.known_secrets)) or "–"}
+    return _("%(names)s is a secret that this host does not know. It knows: %(known)s.") % told
 
 
 def _is_secret_reference(referred: str, variable_name: str) -> bool:

@@ -149,14 +149,8 @@ BY_KEY: dict[str, Reason] = {
     "runtime": RUNTIME,
 }
 
-#: Of the file as a whole.
-BY_TOP_KEY: dict[str, Reason] = {
-    "include": _ELSEWHERE,
-    "networks": _NETWORKS,
-    "configs": _FILES,
-    "secrets": _FILES,
-    "models": _BUILD_TIME,
-}
+#: Of the file as a whole: what it declares for services counts only where the service uses it.
+BY_TOP_KEY: dict[str, Reason] = {"include": _ELSEWHERE}
 
 #: Below ``deploy``.
 BY_DEPLOY_KEY: dict[str, Reason] = {

@@ -59,7 +59,7 @@ def list_remainder(draft: Draft) -> None:
             _leave(draft, key, reason)
     for key in draft.document:
         if (told := reasons.BY_TOP_KEY.get(key)) and draft.document.get(key) is not None:
-            _leave(draft, f"{key} ({_('whole file')})", told, line=draft.document.line_of(key))
+            _leave(draft, key, told, line=draft.document.line_of(key))
 
 
 def _leave(draft: Draft, key: str, reason: Reason, *, line: int | None = None) -> None:

@@ -124,7 +124,7 @@ def _create(request: PageRequest, actor: Actor, *, initial: dict[str, Any], cont
             form.add_refusal(error)
         else:
             return _saved(request, form, result)
-    return _show_form(request, form, context, status=422 if form.errors else 200)
+    return show_config_form(request, form, context, status=422 if form.errors else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -150,7 +150,7 @@ def config_edit(request: PageRequest, name: str) -> HttpResponse:
             status = 409
         else:
             return _saved(request, form, result)
-    return _show_form(request, form, context, status=422 if form.errors else status)
+    return show_config_form(request, form, context, status=422 if form.errors else status)
 
 
 def _their_changes(request: PageRequest, form: ConfigForm, name: str, base: int | None) -> dict[str, Any]:
@@ -177,7 +177,8 @@ def _saved(request: PageRequest, form: ConfigForm, result: SaveResult) -> HttpRe
     return SeeOther(reverse("deployments:config", args=[name]))
 
 
-def _show_form(request: PageRequest, form: ConfigForm, context: dict[str, Any], *, status: int) -> HttpResponse:
+def show_config_form(request: PageRequest, form: ConfigForm, context: dict[str, Any], *, status: int) -> HttpResponse:
+    """The editor's page around ``form``."""
     shown = {
         "form": form,
         "engine_defaults": _engine_defaults(),

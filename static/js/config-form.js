@@ -41,7 +41,9 @@ attach("[data-only-protocol]", (part) => {
 });
 
 attach("[data-unsaved]", (form) => {
-  let unsaved = form.querySelector(".has-problem") !== null || document.querySelector("[data-conflict]") !== null;
+  // "already" is what an import filled in.
+  const filled = form.dataset.unsaved === "already" || form.querySelector(".has-problem") !== null;
+  let unsaved = filled || document.querySelector("[data-conflict]") !== null;
   const typed = () => {
     unsaved = true;
   };
