@@ -47,10 +47,15 @@ class ImportView:
         carried = ngettext("%(n)d key is carried over", "%(n)d keys are carried over", len(self.carried))
         guessed = ngettext("%(n)d field is a guess", "%(n)d fields are guesses", len(self.guesses))
         left_out = ngettext("%(n)d thing is not carried over", "%(n)d things are not carried over", lost)
-        parts = [carried % {"n": len(self.carried)}, guessed % {"n": len(self.guesses)}, left_out % {"n": lost}]
-        if dangerous:
-            parts.append(ngettext("%(n)d of them dangerous", "%(n)d of them dangerous", dangerous) % {"n": dangerous})
-        return ", ".join(parts)
+        told = {
+            "carried": carried % {"n": len(self.carried)},
+            "guessed": guessed % {"n": len(self.guesses)},
+            "left": left_out % {"n": lost},
+        }
+        if not dangerous:
+            return _("%(carried)s, %(guessed)s, %(left)s.") % told
+        told["danger"] = ngettext("%(n)d of them dangerous", "%(n)d of them dangerous", dangerous) % {"n": dangerous}
+        return _("%(carried)s, %(guessed)s, %(left)s, %(danger)s.") % told
 
 
 def import_view(proposal: Proposal, *, models: Collection[str]) -> ImportView:

@@ -87,7 +87,7 @@ class Command(BerthCommand):
 
     def _tell(self, view: ImportView) -> None:
         """What becomes of the file, on stderr: stdout is for what was made."""
-        self.stderr.write(f"{view.proposal.service}: {view.summary}.")
+        self.stderr.write(f"{view.proposal.service}: {view.summary}")
         for row in view.left_out:
             mark = {"dangerous": "!!", "loss": " -", "harmless": "  "}[row.weight]
             self.stderr.write(f"{mark} {row.key} ({row.line}): {row.value} {row.sentence}")
