@@ -25,6 +25,7 @@ from .proposal import Draft, KnownModels, Proposal
 from .reading import read_tree, refuse
 from .recognition import recognise_engine, recognise_model
 from .remainder import carry_shared_memory, list_remainder
+from .shapes import check_shapes
 from .tree import Scalar, Table
 
 
@@ -90,6 +91,7 @@ def propose(file: ComposeFile, service: str, *, models: KnownModels, known_secre
         raise ComposeError(
             _("There is no service “%(name)s” in the file. It has: %(names)s.") % {"name": service[:60], "names": names}
         )
+    check_shapes(node)
     variables = Variables(values=file.variables)
     draft = Draft(
         service=node,

@@ -72,6 +72,18 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         model_service("command: " + "${A:-" * 20 + "x" + "}" * 20),
         "Line 4: variables stand too deep within each other.",
     ),
+    "a table in a command": (
+        model_service("command:\n  - --model: x"),
+        "Line 5: “command” holds a table here, and Compose takes text there. Look at dashes and colons.",
+    ),
+    "an environment of tables": (model_service("environment:\n  - A: b"), "Line 5: “environment” holds a table here"),
+    "an environment of text": (model_service("environment: A=b"), "Line 4: “environment” is text, and Compose takes a"),
+    "a variable that is a list": (model_service("environment: {A: [b]}"), "Line 4: “environment” holds a list here"),
+    "ports without a list": (model_service("ports: 8000"), "Line 4: “ports” is text, and Compose takes a list."),
+    "devices without a list": (
+        model_service("deploy: {resources: {reservations: {devices: {count: 1}}}}"),
+        "Line 4: “deploy.resources.reservations.devices” is a table, and Compose takes a list.",
+    ),
     "nesting within the size": ("services: " + "[" * 5000 + "]" * 5000, f"more than {MAX_DEPTH} deep"),
     "nesting in lines": ("\n".join(" " * depth + "a:" for depth in range(300)), f"more than {MAX_DEPTH} deep"),
     "a megabyte of nesting": (
