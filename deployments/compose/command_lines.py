@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from django.utils.translation import gettext as _
@@ -9,9 +10,16 @@ from django.utils.translation import gettext as _
 from deployments.config_items import KEY_OPTIONS, has_control_characters
 from deployments.secret_references import contains_token
 
+from .environment import CREDENTIALS_IN_ADDRESS
 from .proposal import Draft
 from .reading import refuse
 from .tree import Items, Node, Scalar
+
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*")
+_KEY_NAME = r"(?:[\w-]*-)?(?:(?:api|access)[-_]?keys?|password|passwd|secret|auth|(?:auth|access|hf|hub)[-_]token)"
+_KEY_OPTION = re.compile(rf"--?{_KEY_NAME}")
+#: Such an option within a longer text, with a value that is no variable.
+_KEY_IN_SCRIPT = re.compile(rf"\s--?{_KEY_NAME}[\s=]+[^\s$-]")
 
 
 def carry_command(draft: Draft) -> None:
@@ -19,10 +27,8 @@ def carry_command(draft: Draft) -> None:
     entry = draft.service.entries.get("entrypoint")
     entrypoint = [] if entry is None else _argv(draft, entry.node)
     command = _argv(draft, draft.service.get("command"))
-    if any(has_control_characters(part) for part in entrypoint + command):
-        why = _("It is a script of several lines, and a config writes one argument a line.")
-        instead = _("Put the script into the image, or write it as one line.")
-        draft.leave("command" if command else "entrypoint", why, instead)
+    if refusal := _refusal(draft, entrypoint + command):
+        draft.leave("command" if command else "entrypoint", *refusal)
         return
     cleared = entry is not None and not entrypoint and not (isinstance(entry.node, Scalar) and entry.node.is_null)
     if cleared:
@@ -47,6 +53,17 @@ def _argv(draft: Draft, node: Node | None) -> list[str]:
         raise refuse(node.line, _("the command has a quote that is not closed. Close it.")) from error
 
 
+def _refusal(draft: Draft, argv: list[str]) -> tuple[str, str] | None:
+    """Why a command is not carried over at all, and what instead."""
+    if any(has_control_characters(part) for part in argv):
+        why = _("It is a script of several lines, and a config writes one argument a line.")
+        return why, _("Put the script into the image, or write it as one line.")
+    if not draft.is_own and any(_KEY_IN_SCRIPT.search(part) for part in argv):
+        why = _("It is a script with a key in it, and arguments are visible to everybody on the host.")
+        return why, _("Write the command without the script, or take the key away.")
+    return None
+
+
 def _note(argv: list[str]) -> str:
     if argv[0].rpartition("/")[2] in {"sh", "bash", "dash"} and "-c" in argv:
         return _("It is a shell script: what it tells the engine is not looked into.")
@@ -56,27 +73,39 @@ def _note(argv: list[str]) -> str:
 def _without_keys(draft: Draft, key: str, argv: list[str]) -> list[str]:
     """The argv without options that carry a key, each of which is listed by its name alone."""
     kept: list[str] = []
-    dropped: list[str] = []
     position = 0
     while position < len(argv):
-        argument = argv[position]
+        argument, following = argv[position], argv[position + 1 :]
         option, equals, _value = argument.partition("=")
         position += 1
-        if option in KEY_OPTIONS and (equals or position < len(argv)):
-            dropped.append(option)
+        if _carries_key(draft, argument, following):
+            _leave_key(draft, key, option)
             # LMDeploy takes several keys behind one option.
             while not equals and position < len(argv) and not argv[position].startswith("-"):
                 position += 1
-        elif contains_token(argument):
-            dropped.append(option if equals else _("an argument"))
-            if not equals and kept and kept[-1].startswith("--") and "=" not in kept[-1]:
-                dropped[-1] = kept.pop()
+        elif _is_key(draft, argument):
+            belongs_to = kept.pop() if not equals and kept and _OPTION.fullmatch(kept[-1]) else ""
+            _leave_key(draft, key, belongs_to or (option if equals else _("an argument")))
         else:
             kept.append(argument)
-    for option in dropped:
-        why = _("%(option)s holds a key, and arguments are visible to everybody on the host.") % {"option": option}
-        instead = _(
-            "Nothing: Berth makes a key for each deployment where the engine takes one through its environment."
-        )
-        draft.leave(key, why, instead)
     return kept
+
+
+def _carries_key(draft: Draft, argument: str, following: list[str]) -> bool:
+    """Whether an argument is an option whose value, of whatever form, is a key."""
+    option, equals, _value = argument.partition("=")
+    if option in KEY_OPTIONS:
+        return bool(equals or following)
+    has_value = equals or (following and not following[0].startswith("-"))
+    return bool(not draft.is_own and has_value and _KEY_OPTION.fullmatch(option))
+
+
+def _is_key(draft: Draft, argument: str) -> bool:
+    """Whether a key stands in an argument. Addresses with passwords count, but for what Berth itself wrote."""
+    return contains_token(argument) or (not draft.is_own and CREDENTIALS_IN_ADDRESS.search(argument) is not None)
+
+
+def _leave_key(draft: Draft, key: str, option: str) -> None:
+    why = _("%(option)s holds a key, and arguments are visible to everybody on the host.") % {"option": option}
+    instead = _("Nothing: Berth makes a key for each deployment where the engine takes one through its environment.")
+    draft.leave(key, why, instead)

@@ -28,7 +28,7 @@ HUB_TOKENS = frozenset(
         "HUGGINGFACE_TOKEN",
     }
 )
-_CREDENTIALS_IN_ADDRESS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+CREDENTIALS_IN_ADDRESS = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _REFERENCE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 #: The runtime's own: which GPUs a container sees. :mod:`deployments.compose.devices` counts them.
 _GPU_CHOICES = RESERVED_VARIABLES
@@ -90,11 +90,14 @@ def carry_environment(draft: Draft) -> None:
 
 
 def _key(item: Variable) -> str:
-    return f"environment: {item.name[:60]}"
+    return f"environment: {item.name[:60]}" if not contains_token(item.name) else "environment"
 
 
 def _refusal(draft: Draft, item: Variable) -> tuple[str, str, Weight] | None:
     """Why a variable is not carried over whatever it holds, and what instead."""
+    if contains_token(item.name):
+        why = _("A secret stands in the place of a name.")
+        return why, _("Write NAME=value. Change the secret if others could read the file."), Weight.LOSS
     if not VARIABLE.fullmatch(item.name):
         return _("Its name has characters other than letters, digits and “_”."), _("Rename it."), Weight.LOSS
     if item.name in _GPU_CHOICES:
@@ -147,7 +150,7 @@ def _fault(name: str, literal: str, value: str) -> str:
 
 def _is_secret(name: str, literal: str, draft: Draft) -> bool:
     """Whether a literal secret stands in a value. Addresses with passwords count, but for what Berth itself wrote."""
-    if contains_token(literal) or (not draft.is_own and _CREDENTIALS_IN_ADDRESS.search(literal)):
+    if contains_token(literal) or (not draft.is_own and CREDENTIALS_IN_ADDRESS.search(literal)):
         return True
     return is_secret_name(name) and literal.strip() not in {"", "Bearer", "Basic", "Token"}
 

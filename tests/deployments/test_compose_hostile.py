@@ -252,6 +252,10 @@ SECRETS = {
     "command: --api-key correct-horse --port 8000": "correct-horse",
     "command: --api-key=correct-horse": "correct-horse",
     "command: [--header, sk-abcdefghijklmnopqrs]": "sk-abcdefghijklmnopqrs",
+    "command: --admin-password correct-horse --verbose": "correct-horse",
+    "command: --proxy https://me:correct-horse@example.org": "correct-horse",
+    "command: [sh, -c, 'vllm serve m --api-key correct-horse']": "correct-horse",
+    "environment: [hf_abcdefghijklmnop]": "hf_abcdefghijklmnop",
     "command: --hub-token=hf_abcdefghijklmnop": "hf_abcdefghijklmnop",
     "x-berth: {notes: hf_abcdefghijklmnop}": "hf_abcdefghijklmnop",
 }

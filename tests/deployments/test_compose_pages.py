@@ -118,6 +118,7 @@ def test_the_form_opens_filled_in_and_saves_only_when_asked(editor: Client) -> N
     response = posted(editor, step="open")
     page = text_of(response)
     assert 'action="/catalogue/new/"' in page
+    assert 'data-unsaved="already"' in page, "leaving asks first"
     assert 'value="vllm/vllm-openai:v0.9.1"' in page
     assert '<option value="Llama3-8B" selected>' in page
     assert 'value="From a Compose file, service llm"' in page

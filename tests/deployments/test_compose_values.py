@@ -77,6 +77,12 @@ COMMANDS: list[tuple[str, list[str], list[str]]] = [
     ("command: |\n  serve \\\n    --a b\n", [], ["serve", "--a", "b"]),
     ("command: [--n, 4, --flag, true]", [], ["--n", "4", "--flag", "true"]),
     ('command: [--name, \'{"a": "$${x}"}\']', [], ["--name", '{"a": "${x}"}']),
+    (
+        "command: --max-total-tokens 8 --enable-auth --tokenizer x",
+        [],
+        ["--max-total-tokens", "8", "--enable-auth", "--tokenizer", "x"],
+    ),
+    ("command: [sh, -c, 'vllm serve m --api-key $$KEY']", [], ["sh", "-c", "vllm serve m --api-key $KEY"]),
     ('command: ["sh", "-c", "one && two"]', [], ["sh", "-c", "one && two"]),
     ('command: ["sh", "-c", "one\\ntwo"]', [], []),
 ]
