@@ -24,6 +24,7 @@ _MODES = (
     ("playground:images", _("Images"), "photo"),
     ("playground:compare", _("Compare"), "git-compare"),
     ("playground:raw", _("Raw"), "terminal-2"),
+    ("playground:load_tests", _("Load test"), "gauge"),
 )
 
 

@@ -93,3 +93,15 @@ def compare_strings() -> dict[str, str]:
         "interrupted_state": _("interrupted"),
         "failed_state": _("failed"),
     }
+
+
+def load_strings() -> dict[str, str]:
+    """The same for the charts of load tests."""
+    return {
+        "tokens_per_s": _("Throughput, tokens a second"),
+        "requests_per_s": _("Throughput, requests a second"),
+        "first_token_ms": _("Time to first token, p95, ms"),
+        "total_ms": _("Time in all, p95, ms"),
+        "users": _("{n} users at once"),
+        "axis": _("users at once"),
+    }

@@ -61,10 +61,12 @@ class ChatTargets:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestTarget:
-    """What a request names, as the gateway knows it, and how it is asked."""
+    """What a request names, as the gateway knows it, and how it is asked; ``config`` is the first that serves it."""
 
     name: str
     protocol: str
+    config: str
+    engine: str
 
 
 def chat_targets(wanted: str, *, protocols: Container[str] = CHAT_PROTOCOLS.keys()) -> ChatTargets:
@@ -104,7 +106,7 @@ def request_target(name: str, *, protocol: str | None) -> RequestTarget:
     # A model may have configs of several protocols: text is meant where it can be.
     first = min(running, key=lambda config: (config.protocol != Protocol.OPENAI_TEXT, config.name))
     named = first.name if first.name == name else first.model.name
-    return RequestTarget(name=named, protocol=first.protocol)
+    return RequestTarget(name=named, protocol=first.protocol, config=first.name, engine=first.engine)
 
 
 def gateway_keys() -> QuerySet[GatewayKey]:

@@ -1,4 +1,4 @@
-"""Celery tasks of the gateway's usage and of the playground's answers."""
+"""Celery tasks of the gateway's usage, the playground's answers and load tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import logging
 
 from celery import shared_task
 
+from deployments.jobs import carry_out
 from deployments.redis import RedisError
 
 from .answers.storing import interrupt_dead_answers
 from .comparing.storing import interrupt_dead_batches
+from .loadtests.work import run_load_test
+from .models import LoadTest
 from .services.pictures import drop_unsent_pictures
 from .services.usage import delete_old_usage, roll_up
 
@@ -42,3 +45,9 @@ def end_dead_answers() -> None:
 def drop_pictures() -> None:
     """Delete pictures that were added to a message and never sent. Repeatable."""
     drop_unsent_pictures()
+
+
+@shared_task(name=LoadTest.TASK)
+def load_test(test_id: int) -> None:
+    """Run one load test on this node."""
+    carry_out(LoadTest, test_id, run_load_test)

@@ -1,6 +1,15 @@
 from django.urls import path
 
-from . import views, views_chat, views_compare, views_images, views_kept, views_raw, views_usage
+from . import (
+    views,
+    views_chat,
+    views_compare,
+    views_images,
+    views_kept,
+    views_load_tests,
+    views_raw,
+    views_usage,
+)
 
 app_name = "playground"
 urlpatterns = [
@@ -40,6 +49,12 @@ urlpatterns = [
     path("playground/raw/", views_raw.raw, name="raw"),
     path("playground/raw/send/", views_raw.raw_send, name="raw_send"),
     path("playground/raw/code/", views_raw.raw_code, name="raw_code"),
+    path("playground/load/", views_load_tests.load_tests, name="load_tests"),
+    path("playground/load/begin/", views_load_tests.begin, name="load_test_begin"),
+    path("playground/load/load-tests.<str:kind>", views_load_tests.export, name="load_tests_export"),
+    path("playground/load/<int:pk>/", views_load_tests.load_test, name="load_test"),
+    path("playground/load/<int:pk>/cancel/", views_load_tests.cancel, name="load_test_cancel"),
+    path("playground/load/<int:pk>/delete/", views_load_tests.delete, name="load_test_delete"),
     path("keys/", views.keys, name="keys"),
     path("keys/new/", views.key_create, name="key_create"),
     path("keys/<int:pk>/edit/", views.key_edit, name="key_edit"),

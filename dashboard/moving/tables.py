@@ -36,6 +36,7 @@ MOVED: Final = (
     "playground.ComparisonBatch",
     "playground.ComparisonRound",
     "playground.ComparisonCell",
+    "playground.LoadTest",
     "admin.LogEntry",
 )
 #: Table -> why it stays.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playground.gateway.http1.answer import Answer
 from playground.gateway.http1.client import UpstreamClient
-from playground.gateway.http1.errors import CannotConnectError, SilentError
+from playground.gateway.http1.errors import BrokenAnswerError, CannotConnectError, SilentError
 
 from .asking import Kind, Wanted
 from .meters import LONGEST_WORDS, StreamMeter, read_whole, refusal
@@ -43,9 +43,20 @@ class Sender:
         outcome.ended_at = outcome.ended_at or time.perf_counter()
 
     async def _ask(self, wanted: Wanted) -> Answer:
+        """A kept connection may have been closed while it lay idle, which is no fault of the server: then once more.
+
+        As HTTP clients do it; the time that it cost counts.
+        """
         payload = self.kind.payload(wanted)
-        path = self.target.path(self.kind, stream=wanted.stream)
-        return await self.client.ask(self.target.origin, self.target.head(path, size=len(payload)), payload)
+        head = self.target.head(self.target.path(self.kind, stream=wanted.stream), size=len(payload))
+        was_kept = self.client.idle > 0
+        try:
+            return await self.client.ask(self.target.origin, head, payload)
+        except BrokenAnswerError:
+            if not was_kept:
+                raise
+            # The client has dropped the others, too, so this one is new.
+            return await self.client.ask(self.target.origin, head, payload)
 
     async def _read(self, answer: Answer, outcome: Outcome, *, stream: bool) -> None:
         if answer.status != 200:

@@ -94,8 +94,15 @@ def run_smoke(
     timeout_s: float = LONGEST_S,
     on_result: Callable[[Smoke], None] = lambda _smoke: None,
 ) -> list[Smoke]:
-    """Ask each of ``names`` after the other. Never raises for what the server does. Call it outside event loops."""
-    return asyncio.run(_Smoker(target, timeout_s=timeout_s, on_result=on_result).run(names))
+    """Ask each of ``names`` after the other. Never raises for what the server does. Call it outside event loops.
+
+    ``on_result`` hears of each at once, and may write to the database.
+    """
+    found = []
+    for name in names:
+        found.append(asyncio.run(_Smoker(target, timeout_s=timeout_s).run(name)))
+        on_result(found[-1])
+    return found
 
 
 @dataclass(kw_only=True)
@@ -108,21 +115,16 @@ class _Request:
 
 
 class _Smoker:
-    def __init__(self, target: Target, *, timeout_s: float, on_result: Callable[[Smoke], None]) -> None:
+    def __init__(self, target: Target, *, timeout_s: float) -> None:
         self._target = target
         self._timeout_s = timeout_s
-        self._on_result = on_result
         self._client = UpstreamClient(silence_s=timeout_s)
 
-    async def run(self, names: Sequence[str]) -> list[Smoke]:
-        found = []
+    async def run(self, name: str) -> Smoke:
         try:
-            for name in names:
-                found.append(await self._one(name))
-                self._on_result(found[-1])
+            return await self._one(name)
         finally:
             await self._client.close()
-        return found
 
     async def _one(self, name: str) -> Smoke:
         began = time.perf_counter()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from . import gpu_figures, level
 from .figures import ErrorKind
 from .outcomes import BROKE_OFF, EMPTY, FAILED, LATE, REFUSED, SILENT, UNREACHABLE, LoadError
+
+#: Where the server said nothing.
+_WORDLESS: Final[dict[str, Promise]] = {
+    REFUSED: gettext_lazy("Refused with status %(status)s, without a word."),
+    BROKE_OFF: gettext_lazy("The answer broke off before its end."),
+}
 
 
 def error_words(error: ErrorKind | LoadError) -> str:
@@ -16,11 +24,11 @@ def error_words(error: ErrorKind | LoadError) -> str:
     if isinstance(error, LoadError):
         error = ErrorKind(code=error.code, status=error.status, words=error.words, count=1)
     told: dict[str, Any] = {"words": error["words"], "status": error["status"]}
-    if error["code"] == REFUSED and not error["words"]:
-        return _("Refused with status %(status)s, without a word.") % told
+    if not error["words"] and error["code"] in _WORDLESS:
+        return str(_WORDLESS[error["code"]]) % told
     sentences = {
         UNREACHABLE: _("The server cannot be reached: %(words)s"),
-        BROKE_OFF: _("The answer broke off before its end. %(words)s"),
+        BROKE_OFF: _("The answer broke off before its end (%(words)s)."),
         SILENT: _("The server said nothing for %(words)s s."),
         LATE: _("The answer was not there after %(words)s s."),
         REFUSED: _("Refused with status %(status)s: %(words)s"),
@@ -28,7 +36,12 @@ def error_words(error: ErrorKind | LoadError) -> str:
         EMPTY: _("The model ended without a word."),
     }
     sentence = sentences.get(error["code"])
-    return _("Other errors") if sentence is None else (sentence % told).strip()
+    return _("Other errors") if sentence is None else sentence % told
+
+
+def users_words(number: int) -> str:
+    """A level's name."""
+    return ngettext("%(n)s user", "%(n)s users", number) % {"n": f"{number:,}"}
 
 
 def ended_words(ended: str) -> str:

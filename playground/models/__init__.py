@@ -6,6 +6,7 @@ from .answers import Answer
 from .comparisons import Comparison, ComparisonBatch, ComparisonCell, ComparisonColumn, ComparisonRound
 from .conversations import Conversation, Message
 from .keys import GatewayKey
+from .load_test import LoadTest
 from .pictures import Picture
 from .presets import Preset
 from .sharing import ShareLink
@@ -20,6 +21,7 @@ __all__ = [
     "ComparisonRound",
     "Conversation",
     "GatewayKey",
+    "LoadTest",
     "Message",
     "Picture",
     "Preset",

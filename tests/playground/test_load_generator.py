@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from playground.loadtests.figures import percentile
+from playground.loadtests.figures import Level, percentile
 from playground.loadtests.ramp import Ramp
 from playground.loadtests.settings import LoadSettings
 from playground.loadtests.target import RenewedToken, Target
 from playground.loadtests.thread import LoadRun
 from playground.loadtests.words import error_words
 from tests.fakes import upstream as scripts
-from tests.fakes.paced_server import Pace, PacedServer
+from tests.fakes.paced_server import Pace, PacedServer, Told
 from tests.fakes.upstream import Script, ScriptedUpstream
 
 SMALL: dict[str, Any] = {"warm_up": 0, "requests": 4, "concurrency": (2,), "level_s": 10, "total_s": 20}
@@ -44,14 +44,25 @@ async def ramp(script: Script, *, url: str = "", **changes: Any) -> Ramp:
     return run
 
 
+def paced(pace: Pace, settings: LoadSettings) -> tuple[list[Level], list[Told]]:
+    """The levels, and what the server really did. A machine that was busy, as the generator says, is asked again."""
+    levels: list[Level] = []
+    told: list[Told] = []
+    for _try in range(3):
+        with PacedServer(pace=pace) as server, LoadRun(target(server.url), settings) as run:
+            assert run.wait(20)
+            levels, told = run.levels, server.told
+        if all((level["late_ms"] or 0) < 5 for level in levels):
+            break
+    return levels, told
+
+
 def test_percentiles_agree_with_a_server_that_knows_its_times_within_five_percent() -> None:
-    pace = Pace(first_s=lambda number: 0.06 + 0.004 * (number * 7 % 20), token_s=0.004, tokens=10)
-    settings = LoadSettings(concurrency=(4, 16), requests=60, warm_up=1, prompt_tokens=20)
-    with PacedServer(pace=pace) as server, LoadRun(target(server.url), settings) as run:
-        assert run.wait(20)
-        levels, told = run.levels, server.told[1:]
-    for level, answers in zip(levels, (told[:60], told[60:]), strict=True):
-        assert level["done"] == 60
+    pace = Pace(first_s=lambda number: 0.2 + 0.01 * (number * 7 % 20), token_s=0.02, tokens=10)
+    settings = LoadSettings(concurrency=(20, 40), requests=40, warm_up=0, prompt_tokens=20)
+    levels, told = paced(pace, settings)
+    for level, answers in zip(levels, (told[:40], told[40:]), strict=True):
+        assert level["done"] == 40
         firsts = sorted(1000 * (each.first_at - each.asked_at) for each in answers)
         totals = sorted(1000 * (each.last_at - each.asked_at) for each in answers)
         tokens = sorted(1000 * (each.last_at - each.first_at) / 9 for each in answers)
@@ -106,8 +117,8 @@ async def test_pieces_stand_for_tokens_that_nobody_counted() -> None:
         (scripts.saying(b"data: [DONE]\n\n"), "The model ended without a word."),
         (scripts.telling({"oops": 1}), "The model ended without a word."),
         (scripts.saying(b"<html>", content_type="application/json"), "not JSON: <html>"),
-        (scripts.die_within_whole, "The answer broke off before its end."),
-        (scripts.die_before_headers, "The answer broke off before its end."),
+        (scripts.die_within_whole, "broke off before its end (the connection ended"),
+        (scripts.die_before_headers, "broke off before its end (the connection ended"),
     ],
 )
 async def test_each_kind_of_error_is_told_once_with_its_number(script: Script, words: str) -> None:
