@@ -34,6 +34,15 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpreadCell:
+    """One percentile of one time."""
+
+    title: str
+    percentile: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LevelRow:
     """One level in words. ``spreads`` are time to first token, per token and in all: p50, p95 and p99 of each."""
 
@@ -44,7 +53,7 @@ class LevelRow:
     requests_per_s: str
     tokens_per_s: str
     stream_tokens_per_s: str
-    spreads: Sequence[Sequence[str]]
+    spreads: Sequence[Sequence[SpreadCell]]
     memory: Cell
     power: Cell
     is_live: bool
@@ -75,7 +84,11 @@ def _row(level: Level) -> LevelRow:
         requests_per_s=_number(level["requests_per_s"], 2),
         tokens_per_s=_number(level.get("tokens_per_s"), 0),
         stream_tokens_per_s=_number(_p50(level.get("stream_tokens_per_s")), 1),
-        spreads=[_spread(level.get("first_token_ms")), _spread(level.get("per_token_ms")), _spread(level["total_ms"])],
+        spreads=[
+            _spread(_("First token, ms"), level.get("first_token_ms")),
+            _spread(_("Per token, ms"), level.get("per_token_ms")),
+            _spread(_("In all, ms"), level["total_ms"]),
+        ],
         memory=Cell(text=NONE if memory is None else f"{memory / _GIB:.1f} GiB", title=why),
         power=Cell(text=NONE if power is None else f"{power:,.0f} W", title=why),
         is_live=not level["ended"],
@@ -192,12 +205,12 @@ def _p50(spread: Spread | None) -> float | None:
     return None if spread is None else spread["p50"]
 
 
-def _spread(spread: Spread | None) -> list[str]:
-    return (
-        [NONE] * 3
-        if spread is None
-        else [_milliseconds(each) for each in (spread["p50"], spread["p95"], spread["p99"])]
-    )
+def _spread(title: str, spread: Spread | None) -> list[SpreadCell]:
+    values: list[float | None] = [None] * 3 if spread is None else [spread["p50"], spread["p95"], spread["p99"]]
+    return [
+        SpreadCell(title=title, percentile=name, text=NONE if value is None else _milliseconds(value))
+        for name, value in zip(("p50", "p95", "p99"), values, strict=True)
+    ]
 
 
 def _milliseconds(value: float) -> str:

@@ -19,6 +19,7 @@ from .gpu_history import gpu_history_rows
 from .gpu_pages import gpu_page_rows
 from .gpu_sockets import gpu_socket_figures, gpu_socket_rows
 from .installation import Installation, memory_by_process
+from .load_generator import load_generator_rows
 from .main_job import first_token_figures
 from .usage import usage_rows
 
@@ -63,6 +64,7 @@ def main() -> None:
     rows.extend(gpu_socket_rows(gpu_socket_figures()))
     rows.extend(gateway_rows())
     rows.extend(usage_rows())
+    rows.extend(load_generator_rows())
     rest = at_rest_figures()
     rows.append((f"{rest.deployments} deployments at rest: database queries a minute", f"{rest.queries}", ""))
     rows.append(("  CPU of sweep and worker a minute", f"{rest.cpu_s:.1f} s", ""))

@@ -1,6 +1,7 @@
 """A model's server whose times are set, and which knows when it really wrote what.
 
-In a test it runs in a thread; ``python -m tests.fakes.paced_server PORT`` is a process of its own for the benchmark.
+In a test it runs in a thread; ``python -m tests.fakes.paced_server PORT TOKEN_MS TOKENS`` is a process of its own for
+the benchmark.
 """
 
 from __future__ import annotations
@@ -133,12 +134,16 @@ class _Connection(asyncio.Protocol):
         self._transport.write(WORD + last)
 
 
-async def _main(port: int) -> None:
-    """First tokens after 50 to 149 ms, each as often as the others; 20 tokens, 5 ms apart."""
-    pace = Pace(first_s=lambda number: 0.05 + 0.001 * (number * 37 % 100), token_s=0.005, tokens=20)
+def spread_first_s(number: int) -> float:
+    """Of a hundred requests in a row, one each after 100, 102 … 298 ms."""
+    return 0.1 + 0.002 * (number * 37 % 100)
+
+
+async def _main(port: int, token_ms: float, tokens: int) -> None:
+    pace = Pace(first_s=spread_first_s, token_s=token_ms / 1000, tokens=tokens)
     server = await PacedServer(pace=pace, port=port).serve()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1])))
+    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))

@@ -20,15 +20,18 @@ from django.test.utils import CaptureQueriesContext
 from deployments import jobs
 from deployments.actors import Actor
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError, NotFoundError
+from deployments.gpu_history.writer import HistoryWriter
 from deployments.jobs import carry_out
 from deployments.lifecycle.phases import Phase
 from deployments.models import AuditEntry, Deployment
 from playground.exceptions import TargetNotRunningError
+from playground.loadtests.presenting import level_rows
 from playground.loadtests.settings import LoadSettings
 from playground.loadtests.targeting import target_of
 from playground.loadtests.work import run_load_test
 from playground.models import LoadTest
 from playground.services.load_tests import begin_load_test, cancel_load_test, delete_load_test
+from tests.deployments.gpu_past import UUID, one_gpu
 from tests.fakes import upstream as scripts
 from tests.fakes.paced_server import Pace, PacedServer
 from tests.playground.conftest import make_person
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+GIB = 1024**3
 SMALL = LoadSettings(concurrency=(1, 2), requests=3, prompt_tokens=8, output_tokens=4, warm_up=1, level_s=10)
 DIRECT = LoadSettings.from_json({**SMALL.to_json(), "direct": True})
 OPS = Actor(name="ops", via="cli")
@@ -161,6 +165,20 @@ def test_the_servers_own_key_goes_with_direct_requests_only() -> None:
     through = target_of(begin_load_test("tiny", actor=OPS, settings=SMALL))
     assert through.token().startswith("berth-cli:")
     assert through.url != direct.url
+
+
+def test_memory_and_power_are_those_of_the_deployments_own_gpus() -> None:
+    writer, now = HistoryWriter(), time.time()
+    for second in range(-5, 30):
+        writer.record(one_gpu(now + second, memory_used_bytes=40 * GIB, power_watts=300.0))
+    with PacedServer(pace=QUICK) as server:
+        run = ready_run(server.url)
+        Deployment.objects.filter(pk=run.pk).update(gpu_uuids=[UUID])
+        test = done(begin_load_test("tiny", actor=OPS, settings=DIRECT))
+    gpu = test.levels[0]["gpu"]
+    assert (gpu["reason"], gpu["gpus"]) == ("", 1)
+    assert (gpu["memory_peak_bytes"], gpu["power_mean_watts"]) == (40 * GIB, 300.0)
+    assert level_rows(test.measured)[0].memory.text == "40.0 GiB"
 
 
 def cancelled_midway(test: LoadTest, server: PacedServer) -> None:

@@ -147,7 +147,7 @@ def _table(rows: Sequence[LevelRow]) -> Table:
             row.tokens_per_s,
             row.stream_tokens_per_s,
         ]
-        cells += [text for spread in row.spreads for text in spread]
+        cells += [cell.text for spread in row.spreads for cell in spread]
         table.add_row(*cells, style="dim" if row.is_live else None)
     return table
 
@@ -163,5 +163,5 @@ def _sentences(rows: Sequence[LevelRow]) -> list[tuple[str, str]]:
 
 def _line(level: Level) -> str:
     row = level_rows([level])[0]
-    told = {"users": row.title, "rate": row.requests_per_s, "tokens": row.tokens_per_s, "first": row.spreads[0][1]}
+    told = {"users": row.title, "rate": row.requests_per_s, "tokens": row.tokens_per_s, "first": row.spreads[0][1].text}
     return _("%(users)s: %(rate)s req/s, %(tokens)s tok/s, %(first)s ms to the first token at p95") % told
