@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +15,10 @@ from deployments.engines import engine_named
 from deployments.runtimes.base import RunSpec, RunState
 from deployments.runtimes.process import ProcessRuntime
 from deployments.spec import ServingSpec
+from playground.loadtests.ramp import Ramp
+from playground.loadtests.settings import LoadSettings
+from playground.loadtests.smoke import run_smoke
+from playground.loadtests.target import Target
 from tests.deployments.benches import wait_for
 from tests.fakes.gateway import RunningGateway
 from tests.fakes.upstream import ScriptedUpstream, answer
@@ -243,3 +248,27 @@ async def test_ollama_raises_what_it_should(serving: RunningGateway, llama: olla
     with pytest.raises(ollama.ResponseError) as malformed:
         await llama.chat("smollm2-135m", TALK, options={"num_predict": "many"})
     assert malformed.value.status_code == 400
+
+
+async def test_a_load_test_of_the_real_server_is_as_long_as_it_was_asked_for(server: str) -> None:
+    target = Target(url=server, model="served-name", config="tiny", engine="llama.cpp", direct=True)
+    settings = LoadSettings(
+        concurrency=(1, 2), requests=3, prompt_tokens=80, output_tokens=8, warm_up=1, context_length=300
+    )
+    ramp = Ramp(target, settings)
+    await ramp.run()
+    assert [(level["done"], level["failed"]) for level in ramp.levels] == [(3, 0), (3, 0)]
+    # What the template adds is learnt in the warm-up; the end of a text does not end an answer.
+    assert {level["prompt_tokens"] for level in ramp.levels} == {80}
+    assert {level["output_tokens"] for level in ramp.levels} == {8}
+    assert all(level["first_token_ms"] and level["per_token_ms"] for level in ramp.levels)
+    assert ramp.context is not None
+    assert ramp.context.tokens == 300
+
+
+async def test_smoke_requests_tell_what_the_real_server_can_do(server: str) -> None:
+    target = Target(url=server, model="served-name", config="tiny", engine="llama.cpp", direct=True)
+    names = ["models", "chat", "chat_stream", "embeddings", "vision"]
+    found = await asyncio.to_thread(run_smoke, target, names)
+    assert [smoke.is_ok for smoke in found] == [True, True, True, True, False], [smoke.sentence for smoke in found]
+    assert "image" in found[-1].sentence, "the server's own words"
