@@ -108,6 +108,7 @@ def test_pieces_are_counted_however_the_bytes_are_cut() -> None:
 def test_prompts_are_the_same_again_and_none_begins_like_another() -> None:
     assert prompt(7, words=40) == prompt(7, words=40)
     assert len(prompt(7, words=40).split()) == 40
+    assert len(prompt(7, words=400).split()) == 400
     begins = {" ".join(prompt(number, words=40).split()[:4]) for number in range(1000)}
     assert len(begins) > 990
     assert len(WORDS) == len(set(WORDS))

@@ -18,7 +18,7 @@ from deployments.actors import Actor
 from deployments.commands import FAILED, BerthCommand
 from playground.loadtests.asking import KINDS, kinds_for
 from playground.loadtests.figures import Level
-from playground.loadtests.presenting import LevelRow, as_record, level_rows
+from playground.loadtests.presenting import LevelRow, SpreadCell, as_record, level_rows
 from playground.loadtests.settings import LoadSettings, read_concurrency
 from playground.models import LoadTest
 from playground.selectors import RequestTarget, request_target
@@ -26,6 +26,8 @@ from playground.selectors_load_tests import find_load_test
 from playground.services.load_tests import begin_load_test, cancel_load_test
 
 _LOOK_S: Final = 0.5
+#: Narrower terminals see the 95th percentiles only.
+_WIDE: Final = 135
 #: After a Ctrl-C, as long as the worker may take to hear of it.
 _LEAVE_S: Final = 5.0
 _INTERRUPTED: Final = 130
@@ -133,11 +135,14 @@ def _picture(test: LoadTest) -> Group:
 
 
 def _table(rows: Sequence[LevelRow]) -> Table:
+    console = Console()
+    shown = slice(None) if not console.is_terminal or console.width >= _WIDE else slice(1, 2)
     table = Table(box=None, pad_edge=False, header_style="dim")
     titles = [_("users"), _("answered"), _("errors"), _("req/s"), _("tok/s"), _("a stream")]
-    titles += [_("first token p50"), "p95", "p99", _("per token p50"), "p95", "p99", _("in all p50, ms"), "p95", "p99"]
+    for spread in _times(rows):
+        titles += [f"{spread[0].title} {spread[shown][0].percentile}", *(cell.percentile for cell in spread[shown][1:])]
     for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", vertical="bottom")
     for row in rows:
         cells = [
             row.users,
@@ -147,9 +152,17 @@ def _table(rows: Sequence[LevelRow]) -> Table:
             row.tokens_per_s,
             row.stream_tokens_per_s,
         ]
-        cells += [cell.text for spread in row.spreads for cell in spread]
-        table.add_row(*cells, style="dim" if row.is_live else None)
+        cells += [cell.text for spread in row.spreads for cell in spread[shown]]
+        # Titles wrap where it is narrow, figures never.
+        table.add_row(
+            *(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells), style="dim" if row.is_live else None
+        )
     return table
+
+
+def _times(rows: Sequence[LevelRow]) -> Sequence[Sequence[SpreadCell]]:
+    """The columns of times; none as long as nothing was measured."""
+    return rows[0].spreads if rows else []
 
 
 def _sentences(rows: Sequence[LevelRow]) -> list[tuple[str, str]]:
