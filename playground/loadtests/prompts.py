@@ -1,4 +1,4 @@
-"""Prompts of a given number of tokens, the same in each test and no two alike. Pure.
+"""Prompts of a given number of tokens: by a seed and a number always the same, and no two alike. Pure.
 
 Which text is how many tokens only the model's own tokenizer knows. These words are one token each, with the space
 before them, in the tokenizers of GPT-2, Llama 2 and 3, Qwen 2 and SmolLM2; the chat template adds some dozens. So the
@@ -12,7 +12,7 @@ import random
 from functools import lru_cache
 from typing import Final
 
-#: Common short English words; their order is part of what makes two tests comparable.
+#: Common short English words; their order is part of what makes a prompt the same again.
 _TEXT: Final = """
     the of and to in that is was for on are with as his they at be this have from or one had by word but not what
     all were we when your can said there use an each which she do how their if will up other about out many then
@@ -32,23 +32,24 @@ WORDS: Final = tuple(_TEXT.split())
 _OWN: Final = 32
 
 
-def prompt(number: int, *, words: int) -> str:
-    """The prompt of request ``number``: so many of :data:`WORDS`.
+def prompt(number: int, *, words: int, seed: int = 0) -> str:
+    """The prompt of request ``number`` in the test of that ``seed``: so many of :data:`WORDS`.
 
-    They differ from the first word on, so that no server answers from its cache of prefixes.
+    They differ from the first word on, so that no server answers from its cache of prefixes: not of this test, and not
+    of the one before, which made the second of two runs eight times as fast to the first token.
     """
-    own = _drawn(number, min(words, _OWN))
+    own = _drawn(f"{seed} {number}", min(words, _OWN))
     return own if words <= _OWN else f"{own} {_common(words - _OWN)}"
 
 
-def _drawn(seed: int, words: int) -> str:
+def _drawn(seed: str, words: int) -> str:
     # The same on each machine: a load test is no place for secrets.
     return " ".join(random.Random(seed).choices(WORDS, k=words))  # noqa: S311
 
 
 @lru_cache(maxsize=4)
 def _common(words: int) -> str:
-    return _drawn(0, words)
+    return _drawn("common", words)
 
 
 def words_for(tokens: int, *, words: int, counted: int | None) -> int:

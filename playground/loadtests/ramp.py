@@ -38,9 +38,13 @@ class ContextProbe:
 
 
 class Ramp:
-    """Run :meth:`run` once. What is public may be read from other threads meanwhile."""
+    """Run :meth:`run` once. What is public may be read from other threads meanwhile.
 
-    def __init__(self, target: Target, settings: LoadSettings) -> None:
+    Two tests with another ``seed`` send other prompts.
+    """
+
+    def __init__(self, target: Target, settings: LoadSettings, *, seed: int = 0) -> None:
+        self._seed = seed
         self._target = target
         self._settings = settings
         self._kind = KINDS[settings.kind]
@@ -127,7 +131,7 @@ class Ramp:
         return Wanted(
             model=self._target.model,
             engine=self._target.engine,
-            text=prompt(number, words=words or self._words),
+            text=prompt(number, words=words or self._words, seed=self._seed),
             output_tokens=settings.output_tokens,
             stream=settings.stream and self._kind.streams,
             size=settings.size,

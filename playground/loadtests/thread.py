@@ -23,8 +23,8 @@ class LoadRun:
     Everything but entering and leaving may be called at any time.
     """
 
-    def __init__(self, target: Target, settings: LoadSettings) -> None:
-        self._ramp = Ramp(target, settings)
+    def __init__(self, target: Target, settings: LoadSettings, *, seed: int = 0) -> None:
+        self._ramp = Ramp(target, settings, seed=seed)
         self._thread = threading.Thread(target=self._work, name="load test", daemon=True)
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None

@@ -55,7 +55,7 @@ def run_load_test(test: LoadTest, watch: Watcher) -> None:
     if test.smoke:
         _ask_smoke(test, target, watch)
     ramp = _Ramping(test, watch, gpus)
-    with LoadRun(target, test.asked) as run:
+    with LoadRun(target, test.asked, seed=test.pk) as run:
         ramp.follow(run)
         found = verdicts(test.targets, ramp.levels, context_tokens=None if run.context is None else run.context.tokens)
         watch.write(

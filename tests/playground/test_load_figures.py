@@ -109,6 +109,7 @@ def test_prompts_are_the_same_again_and_none_begins_like_another() -> None:
     assert prompt(7, words=40) == prompt(7, words=40)
     assert len(prompt(7, words=40).split()) == 40
     assert len(prompt(7, words=400).split()) == 400
+    assert prompt(7, words=400, seed=1).split()[:4] != prompt(7, words=400, seed=2).split()[:4]
     begins = {" ".join(prompt(number, words=40).split()[:4]) for number in range(1000)}
     assert len(begins) > 990
     assert len(WORDS) == len(set(WORDS))

@@ -45,24 +45,22 @@ async def ramp(script: Script, *, url: str = "", **changes: Any) -> Ramp:
 
 
 def paced(pace: Pace, settings: LoadSettings) -> tuple[list[Level], list[Told]]:
-    """The levels, and what the server really did. A machine that was busy, as the generator says, is asked again."""
-    levels: list[Level] = []
-    told: list[Told] = []
-    for _try in range(3):
+    """The levels, and what the server really did. On a busy machine the calmest of three, as the generator says."""
+    tries: list[tuple[float, list[Level], list[Told]]] = []
+    while len(tries) < 3 and (not tries or min(tries, key=lambda each: each[0])[0] > 2):
         with PacedServer(pace=pace) as server, LoadRun(target(server.url), settings) as run:
             assert run.wait(20)
-            levels, told = run.levels, server.told
-        if all((level["late_ms"] or 0) < 5 for level in levels):
-            break
-    return levels, told
+            late_ms = max(level["late_ms"] or 0.0 for level in run.levels)
+            tries.append((late_ms, run.levels, server.told))
+    return min(tries, key=lambda each: each[0])[1:]
 
 
 def test_percentiles_agree_with_a_server_that_knows_its_times_within_five_percent() -> None:
-    pace = Pace(first_s=lambda number: 0.2 + 0.01 * (number * 7 % 20), token_s=0.02, tokens=10)
-    settings = LoadSettings(concurrency=(20, 40), requests=40, warm_up=0, prompt_tokens=20)
+    pace = Pace(first_s=lambda number: 0.4 + 0.02 * (number * 7 % 20), token_s=0.03, tokens=10)
+    settings = LoadSettings(concurrency=(20, 40), requests=20, warm_up=0, prompt_tokens=20)
     levels, told = paced(pace, settings)
-    for level, answers in zip(levels, (told[:40], told[40:]), strict=True):
-        assert level["done"] == 40
+    for level, answers in zip(levels, (told[:20], told[20:]), strict=True):
+        assert level["done"] == len(answers)
         firsts = sorted(1000 * (each.first_at - each.asked_at) for each in answers)
         totals = sorted(1000 * (each.last_at - each.asked_at) for each in answers)
         tokens = sorted(1000 * (each.last_at - each.first_at) / 9 for each in answers)
