@@ -83,7 +83,12 @@ def places(request: HttpRequest) -> list[Place]:
         ("deployments:gpus", _("GPUs"), "cpu", ("deployments:gpu",)),
         ("deployments:nodes", _("Nodes"), "server", ("deployments:nodes", "dashboard:doctor")),
         ("playground:chat", _("Playground"), "message-2", ("playground:chat",)),
-        ("deployments:deliveries", _("Images"), "package", ("deployments:deliver", "playground:delivery")),
+        (
+            "deployments:deliveries",
+            _("Images"),
+            "package",
+            ("deployments:deliver", "deployments:registr", "playground:delivery"),
+        ),
         ("playground:keys", _("Keys"), "key", ("playground:key",)),
         ("playground:usage", _("Usage"), "chart-bar", ("playground:usage",)),
         ("dashboard:activity", _("Activity"), "history", ("dashboard:activity",)),

@@ -32,6 +32,10 @@ DOCUMENTED = {
     "BERTH_GATEWAY_URL": "Address that clients of the gateway use, in snippets and in the addresses of images.",
     "BERTH_ALLOWED_HOSTS": "Further host names that the web answers to, comma-separated.",
     "BERTH_DATA_DIR": "Folder for the database, weights, logs and keys (data).",
+    "BERTH_SECRETS_KEY_FILE": (
+        "File with the keys that stored passwords are encrypted with, the same on every node "
+        "(secrets.keys in the data folder)."
+    ),
     "BERTH_NODE_NAME": "Name of this host (its host name at the first start).",
     "BERTH_ADMIN_PASSWORD": "Password of the first admin; else one is made and printed once.",
     "BERTH_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO).",
@@ -80,6 +84,7 @@ class Environment:
     gateway_at: str
     allowed_hosts: tuple[str, ...]
     data_dir: Path
+    secrets_key_file: Path
     node_name: str
     admin_password: str
     log_level: str
@@ -105,7 +110,10 @@ def read_environment() -> Environment:
     env = Env(eager=False)
     port = env.int("BERTH_PORT", 8000, validate=validate.Range(1, 65534))
     gateway_port = env.int("BERTH_GATEWAY_PORT", None, validate=validate.Range(1, 65535))
-    data_dir = env.path("BERTH_DATA_DIR", BASE_DIR / "data")
+    data_dir, secrets_key_file = (
+        env.path("BERTH_DATA_DIR", BASE_DIR / "data"),
+        env.str("BERTH_SECRETS_KEY_FILE", "", validate=_absolute_file),
+    )
     log_level = env.str("BERTH_LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS))
     time_zone = env.str("BERTH_TIME_ZONE", "UTC", validate=_known_time_zone)
     debug = env.bool("BERTH_DEBUG", False)
@@ -157,6 +165,7 @@ def read_environment() -> Environment:
         gateway_at=gateway_at or gateway_url,
         allowed_hosts=tuple(allowed_hosts),
         data_dir=data_dir,
+        secrets_key_file=Path(secrets_key_file) if secrets_key_file else data_dir / "secrets.keys",
         node_name=node_name,
         admin_password=admin_password,
         log_level=log_level,
@@ -253,6 +262,11 @@ def _absolute_paths(value: str) -> None:
     for path in value.split(":"):
         if path and (not path.startswith("/") or ".." in Path(path).parts or path == "/"):
             raise ValidationError(f"{path!r} must be an absolute folder, without '..', and not / itself")
+
+
+def _absolute_file(value: str) -> None:
+    if value and (not value.startswith("/") or value.endswith("/")):
+        raise ValidationError(f"{value!r} must be the absolute path of a file")
 
 
 def _gpu_source(value: str) -> None:

@@ -27,6 +27,7 @@ BERTH_GATEWAY_AT = ENVIRONMENT.gateway_at
 #: Holds the address of the running gateway, for commands in other shells; empty when an address was given.
 BERTH_GATEWAY_POINTER = "" if ENVIRONMENT.gateway_url_given else str(ENVIRONMENT.data_dir / "run" / "gateway.url")
 BERTH_DATA_DIR = ENVIRONMENT.data_dir
+BERTH_SECRETS_KEY_FILE = ENVIRONMENT.secrets_key_file
 BERTH_ROLE = ENVIRONMENT.role
 BERTH_NODE_ADDRESS = ENVIRONMENT.node_address
 BERTH_MODELS_NETWORK = ENVIRONMENT.models_network
@@ -205,6 +206,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "deployments.tasks.sweep",
         "schedule": SWEEP_INTERVAL_S,
         "options": {"queue": "control", "expires": 2 * SWEEP_INTERVAL_S},
+    },
+    "pushed images": {
+        "task": "deployments.tasks.look_at_pushed",
+        "schedule": 60,
+        "options": {"queue": "control", "expires": 60},
     },
     "usage": {
         "task": "playground.tasks.roll_up_usage",

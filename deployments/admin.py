@@ -26,7 +26,9 @@ from .models import (
     Deployment,
     DeploymentEvent,
     Fetch,
+    ImageTransfer,
     Node,
+    Registry,
 )
 from .selectors_catalogue import model_names
 from .services.catalogue import archive_config, create_config, restore_config, save_config
@@ -246,3 +248,18 @@ class FetchAdmin(ReadOnlyAdmin):
     list_display = ("node", "runtime", "image", "state", "updated_at")
     list_filter = ("state",)
     list_select_related = ("node",)
+
+
+@admin.register(Registry)
+class RegistryAdmin(ReadOnlyAdmin):
+    list_display = ("name", "address", "username", "insecure", "checked_at")
+    # Not even encrypted: what cannot be read by anybody need not be looked at.
+    exclude = ("secret",)
+
+
+@admin.register(ImageTransfer)
+class ImageTransferAdmin(ReadOnlyAdmin):
+    list_display = ("pk", "kind", "repository", "tag", "node", "state", "requested_by", "created_at")
+    list_filter = ("kind", "state")
+    list_select_related = ("node",)
+    exclude = ("claim_token",)

@@ -9,7 +9,8 @@ BerthError
 ├── ConflictError            somebody else changed it first
 ├── RuntimeFaultError        a runtime could not do what it was asked
 │   ├── RuntimeUnavailableError   transient: the engine or host does not answer
-│   └── LaunchError               it was not started; its code says whether trying again can help
+│   ├── LaunchError               it was not started; its code says whether trying again can help
+│   └── TransferError             a push, save or load failed (deployments.registries.refusals)
 ├── FetchError               weights or an image could not be fetched
 │   └── FetchCancelledError       nobody wants it any more
 └── JobCancelledError        a build, push or load test was cancelled

@@ -12,6 +12,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "deployments.view_node",
         "deployments.view_auditentry",
         "deployments.view_delivery",
+        "deployments.view_registry",
     ),
     "operator": ("deployments.operate_deployment", "playground.send_request"),
     "editor": (

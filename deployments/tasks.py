@@ -11,6 +11,8 @@ from .lifecycle.sweep import end_strays, sweep_all
 from .lifecycle.warming import run_warming
 from .models import Deployment
 from .services.demand import answer_demand
+from .transfers.looking import look_at_pushed
+from .transfers.work import run_transfer
 
 
 @shared_task(name="deployments.tasks.reconcile_deployment")
@@ -37,6 +39,18 @@ def fetch_image(fetch_id: int) -> None:
 def warm_server(fetch_id: int) -> None:
     """Bring the model into a running server of this node."""
     run_warming(fetch_id)
+
+
+@shared_task(name="deployments.tasks.transfer_image")
+def transfer_image(transfer_id: int) -> None:
+    """Push, save or load one image on this node."""
+    run_transfer(transfer_id)
+
+
+@shared_task(name="deployments.tasks.look_at_pushed")
+def look_at_pushed_images() -> None:
+    """Ask registries whether what was pushed is still there."""
+    look_at_pushed()
 
 
 @shared_task(name="deployments.tasks.sweep_node")

@@ -6,6 +6,7 @@ from django.urls import path
 
 from .urls_deliveries import urlpatterns as delivery_urls
 from .urls_editor import urlpatterns as editor_urls
+from .urls_pushes import urlpatterns as push_urls
 from .views import catalogue, deployments, gpu_series, gpus, logs, nodes
 
 app_name = "deployments"
@@ -31,4 +32,5 @@ urlpatterns = [
     # `catalogue/new/` stands before `catalogue/<name>/` in there.
     *editor_urls,
     *delivery_urls,
+    *push_urls,
 ]

@@ -19,6 +19,9 @@ from tests.requirements import require
 
 LABEL = "berth-test-registry"
 MIB = 1024 * 1024
+USER, PASSWORD = "pusher", "correct horse battery"
+#: bcrypt with the least cost.
+PASSWORD_HASH = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS"
 
 
 class Line:
@@ -62,9 +65,62 @@ class Line:
                 each.shutdown(socket.SHUT_RDWR)
 
 
+class Cut:
+    """Passes connections on to `port` and cuts each after `after` bytes to there; `mend` lets all pass.
+
+    So small things come through and large ones do not. With `once` it mends itself after the first cut.
+    """
+
+    def __init__(self, port: int, *, after: int, once: bool = False) -> None:
+        self.after: float = after
+        self.once = once
+        self.cuts = 0
+        self.passed_bytes = 0
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def mend(self) -> None:
+        self.after = float("inf")
+
+    def close(self) -> None:
+        for each in [self._listener, *self._open]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._open += [near, far]
+                threading.Thread(target=self._pass, args=(near, far, True), daemon=True).start()
+                threading.Thread(target=self._pass, args=(far, near, False), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if counts:
+                    passed += len(data)
+                    self.passed_bytes += len(data)
+                    if passed > self.after:
+                        self.cuts += 1
+                        if self.once:
+                            self.mend()
+                        break
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
-def registry(folder: Path) -> Iterator[int]:
-    """A running registry that keeps its images below `folder`; yields its port."""
+def registry(folder: Path, *, closed: bool = False) -> Iterator[int]:
+    """A running registry that keeps its images below `folder`; yields its port. `closed`: only for USER."""
     program = require("docker-registry")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
@@ -72,7 +128,9 @@ def registry(folder: Path) -> Iterator[int]:
     settings.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/images}}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        + (f"auth: {{htpasswd: {{realm: berth, path: {folder}/htpasswd}}}}\n" if closed else "")
     )
+    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n")
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([program, "serve", settings], stdout=log, stderr=log)
     try:
@@ -90,20 +148,25 @@ def registry(folder: Path) -> Iterator[int]:
 
 def push_layers(client: docker.DockerClient, repository: str, *, mib: tuple[int, ...]) -> None:
     """Push `repository`:1 with a layer of random bytes for each of `mib`, and leave nothing of it on the engine."""
+    build_layers(client, f"{repository}:1", mib=mib)
+    said = list(client.api.push(repository, tag="1", stream=True, decode=True))
+    assert not any("error" in line for line in said), said[-1]
+    client.images.remove(f"{repository}:1")
+
+
+def build_layers(client: docker.DockerClient, name: str, *, mib: tuple[int, ...]) -> None:
+    """Build the image `name` with a layer of random bytes for each of `mib`."""
     recipe = ["FROM scratch", *(f"COPY {number} /{number}" for number in range(len(mib))), f"LABEL {LABEL}=1"]
     files = {"Dockerfile": "\n".join(recipe).encode(), **{str(n): os.urandom(size * MIB) for n, size in enumerate(mib)}}
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
+        for file, data in files.items():
+            entry = tarfile.TarInfo(file)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
     context.seek(0)
-    said = list(client.api.build(fileobj=context, custom_context=True, tag=f"{repository}:1", rm=True, decode=True))
+    said = list(client.api.build(fileobj=context, custom_context=True, tag=name, rm=True, decode=True))
     assert not any("error" in line for line in said), said[-1]
-    said = list(client.api.push(repository, tag="1", stream=True, decode=True))
-    assert not any("error" in line for line in said), said[-1]
-    client.images.remove(f"{repository}:1")
 
 
 def _listens(port: int) -> bool:

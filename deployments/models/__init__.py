@@ -4,8 +4,10 @@ from .delivery import Delivery
 from .deployment import Attempt, Deployment, DeploymentEvent
 from .fetch import Fetch
 from .gpu import Gpu, GpuLease
+from .image_transfer import ImageTransfer
 from .job import Job
 from .node import Node
+from .registry import Registry
 
 __all__ = [
     "Attempt",
@@ -19,6 +21,8 @@ __all__ = [
     "Fetch",
     "Gpu",
     "GpuLease",
+    "ImageTransfer",
     "Job",
     "Node",
+    "Registry",
 ]

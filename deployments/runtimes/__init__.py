@@ -20,12 +20,14 @@ def _process() -> Runtime:
 def _docker() -> Runtime:
     from django.conf import settings
 
+    from deployments.registries.stored import credentials_for
+
     from .docker import DockerRuntime
     from .docker.options import Reach
 
     address = settings.BERTH_NODE_ADDRESS
     reach = Reach(network=settings.BERTH_MODELS_NETWORK, address=address or "127.0.0.1", published=address)
-    return DockerRuntime(reach, logs=settings.BERTH_DATA_DIR / "containers")
+    return DockerRuntime(reach, logs=settings.BERTH_DATA_DIR / "containers", credentials_for=credentials_for)
 
 
 _FACTORIES: dict[str, Callable[[], Runtime]] = {

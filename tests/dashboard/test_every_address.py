@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, object] = {
     "number": 1,
     "deployment_id": 1,
     "delivery_id": 1,
+    "transfer_id": 1,
     "attempt": 1,
     "uuid": "GPU-1",
     "kind": "md",

@@ -87,5 +87,5 @@ def test_the_list_takes_as_many_queries_for_many_as_for_one(
         change_requirement(make_delivery(f"delivery-{number}").pk, make_requirement(), actor=OPS)
     close_delivery(make_delivery("delivery-12").pk, actor=OPS)
     editor.get("/deliveries/")
-    with django_assert_num_queries(7):  # session, person, their permissions (2), role; count and rows
+    with django_assert_num_queries(8):  # session, person, their permissions (2), role; count, rows and their pushes
         editor.get("/deliveries/")

@@ -13,6 +13,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from requests.exceptions import RequestException
 
 from deployments.exceptions import LaunchError, RuntimeFaultError, RuntimeUnavailableError
+from deployments.registries.credentials import Credentials
 from deployments.runtimes.base import Cancelled, LogChunk, Report, RunObservation, RunSpec, RunState
 
 from . import events, images, labels
@@ -30,12 +31,18 @@ LEFT_HALF_STARTED = "already exists"
 
 
 class DockerRuntime:
-    """Implements :class:`deployments.runtimes.base.Runtime`; ``logs`` is the node's folder for copies of logs."""
+    """Implements :class:`deployments.runtimes.base.Runtime`; ``logs`` is the node's folder for copies of logs.
+
+    ``credentials_for`` knows names and passwords for the registries of images.
+    """
 
     name = "docker"
 
-    def __init__(self, reach: Reach, *, logs: Path) -> None:
+    def __init__(
+        self, reach: Reach, *, logs: Path, credentials_for: Callable[[str], Credentials] = lambda _image: Credentials()
+    ) -> None:
         self.reach = reach
+        self._credentials_for = credentials_for
         self._logs = logs
 
     def is_offered(self) -> bool:
@@ -63,7 +70,7 @@ class DockerRuntime:
     def ensure_image(self, image: str, *, report: Report, cancelled: Cancelled) -> None:
         """Pull the image unless it is here; see the Protocol."""
         if not self.has_image(image):
-            images.pull(image, report=report, cancelled=cancelled)
+            images.pull(image, credentials=self._credentials_for(image), report=report, cancelled=cancelled)
 
     def create(self, run: RunSpec) -> None:
         """Create the container, or adopt ours of that name; see the Protocol. Code ``name_in_use`` for another's."""

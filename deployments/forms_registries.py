@@ -1,0 +1,129 @@
+"""The forms of registries, and of pushes to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .exceptions import InvalidInputError
+from .models import Node, Registry
+from .services.registries import RegistryValues
+
+_TEXT = {"class": "form-control", "autocomplete": "off", "spellcheck": "false"}
+_SELECT = {"class": "form-select", "autocomplete": "off"}
+
+
+class Refusable(forms.Form):
+    """A form that shows what a service refused at its fields."""
+
+    def add_refusal(self, error: InvalidInputError) -> None:
+        """Put each reason at its field."""
+        for name, reasons in (error.fields or {"": [str(error)]}).items():
+            for reason in reasons:
+                self.add_error(name if name in self.fields else None, reason)
+
+
+class RegistryForm(Refusable):
+    """A registry. The password is never shown, not even as dots: an empty field keeps what is stored."""
+
+    name = forms.CharField(max_length=100, label=gettext_lazy("Name"), widget=forms.TextInput(_TEXT))
+    address = forms.CharField(
+        max_length=200,
+        label=gettext_lazy("Address"),
+        widget=forms.TextInput({**_TEXT, "placeholder": "registry.example.org"}),
+        help_text=gettext_lazy("Host, or host:port, without http:// and without a path."),
+    )
+    username = forms.CharField(
+        required=False, max_length=200, label=gettext_lazy("User name"), widget=forms.TextInput(_TEXT)
+    )
+    password = forms.CharField(
+        required=False,
+        max_length=8000,
+        strip=False,
+        label=gettext_lazy("Password or token"),
+        widget=forms.PasswordInput({**_TEXT, "autocomplete": "new-password"}, render_value=False),
+    )
+    forget = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Forget the stored password"),
+        widget=forms.CheckboxInput({"class": "form-check-input"}),
+    )
+    insecure = forms.BooleanField(
+        required=False,
+        label=gettext_lazy("Without TLS"),
+        widget=forms.CheckboxInput({"class": "form-check-input"}),
+        help_text=gettext_lazy("For a registry on this host or in a private network only."),
+    )
+
+    def __init__(self, *args: Any, registry: Registry | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if registry is not None:
+            self.fields["name"].disabled = True
+            self.initial = {
+                "name": registry.name,
+                "address": registry.address,
+                "username": registry.username,
+                "insecure": registry.insecure,
+            }
+        if registry is None or not registry.secret:
+            del self.fields["forget"]
+        else:
+            self.fields["password"].help_text = _("One is stored, encrypted. Leave this empty to keep it.")
+
+    @property
+    def values(self) -> RegistryValues:
+        """The typed values; only after ``is_valid`` said yes."""
+        clean = self.cleaned_data
+        password: str | None = clean["password"] or None
+        if clean.get("forget") and not password:
+            password = ""
+        return RegistryValues(
+            address=clean["address"], username=clean["username"], password=password, insecure=clean["insecure"]
+        )
+
+
+class ImageForm(Refusable):
+    """Which image of which node."""
+
+    node = forms.ModelChoiceField(Node.objects.none(), label=gettext_lazy("Node"), widget=forms.Select(_SELECT))
+    image = forms.CharField(max_length=300, label=gettext_lazy("Image"), widget=forms.TextInput(_TEXT))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["node"].queryset = Node.objects.order_by("name")  # type: ignore[attr-defined]
+
+
+class PushForm(ImageForm):
+    """Where it is pushed to."""
+
+    registry = forms.ModelChoiceField(
+        Registry.objects.none(), to_field_name="name", label=gettext_lazy("Registry"), widget=forms.Select(_SELECT)
+    )
+    path = forms.CharField(
+        max_length=255,
+        label=gettext_lazy("Repository"),
+        widget=forms.TextInput({**_TEXT, "placeholder": "team/model"}),
+    )
+    tag = forms.CharField(max_length=128, label=gettext_lazy("Tag"), widget=forms.TextInput(_TEXT))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["registry"].queryset = Registry.objects.order_by("name")  # type: ignore[attr-defined]
+
+
+class LoadForm(Refusable):
+    """Which archive, and where to."""
+
+    node = forms.ModelChoiceField(Node.objects.none(), label=gettext_lazy("Node"), widget=forms.Select(_SELECT))
+    path = forms.CharField(
+        max_length=500,
+        label=gettext_lazy("File on the node"),
+        widget=forms.TextInput({**_TEXT, "placeholder": "/srv/images/model.tar"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["node"].queryset = Node.objects.order_by("name")  # type: ignore[attr-defined]

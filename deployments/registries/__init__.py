@@ -1,0 +1,1 @@
+"""Registries: where images are pushed to, with which name and password, and what their refusals mean."""

@@ -1,0 +1,89 @@
+"""What the page of pushes shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .models import Delivery, ImageTransfer, Job
+from .registries.refusals import SENTENCES
+from .transfers.layers import LayerProgress, LayerState
+
+#: Of one delivery; older ones are history that nobody scrolls to.
+MOST_SHOWN = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownLayer:
+    """One layer of a push; ``percent`` is of its bytes, None before it has told them."""
+
+    id: str
+    state: str
+    percent: int | None
+    total_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownTransfer:
+    """A row of the history. ``sentence`` and ``said`` say why it failed; ``downloadable``: its archive is here."""
+
+    row: ImageTransfer
+    layers: Sequence[ShownLayer]
+    sentence: str
+    said: str
+    downloadable: bool
+    pinned: bool
+
+
+def shown_transfers(delivery: Delivery, *, here: str) -> list[ShownTransfer]:
+    """The newest first, in one query. ``here`` is the name of this process's node."""
+    rows = ImageTransfer.objects.filter(delivery=delivery).select_related("node", "registry")[:MOST_SHOWN]
+    image = delivery.config.image if delivery.config else ""
+    return [
+        ShownTransfer(
+            row=row,
+            layers=[_layer(LayerProgress.from_json(each)) for each in row.layers],
+            **_why(row),
+            downloadable=_is_saved(row) and row.node.name == here,
+            pinned=bool(row.digest) and row.pinned_image == image,
+        )
+        for row in rows
+    ]
+
+
+def push_defaults(delivery: Delivery) -> dict[str, Any]:
+    """What the forms begin with: as it was the last time."""
+    latest = ImageTransfer.objects.filter(delivery=delivery).exclude(image="").select_related("registry").first()
+    first: dict[str, Any] = {"tag": "1", "path": delivery.name}
+    if latest is None:
+        return first
+    first |= {"node": latest.node_id, "image": latest.image}
+    if latest.registry is not None:
+        first |= {"registry": latest.registry.name, "path": latest.repository.partition("/")[2], "tag": latest.tag}
+    return first
+
+
+def _is_saved(row: ImageTransfer) -> bool:
+    return row.kind == ImageTransfer.Kind.SAVE and row.state == Job.State.DONE
+
+
+def _why(row: ImageTransfer) -> dict[str, str]:
+    """The sentence in the reader's language, and what the other side said as it was."""
+    known = SENTENCES.get(row.error_code)
+    if known is None:
+        return {"sentence": row.error, "said": ""}
+    # The row's own sentence is in the worker's language; what was said stands behind it.
+    said = row.error.partition(" (")[2].removesuffix(")")
+    return {"sentence": str(known), "said": said}
+
+
+def _layer(layer: LayerProgress) -> ShownLayer:
+    full = layer.state in (LayerState.PUSHED, LayerState.HERE)
+    known = round(100 * layer.done_bytes / layer.total_bytes) if layer.total_bytes else None
+    return ShownLayer(
+        id=layer.id,
+        state=str(layer.state),
+        percent=100 if full else known and min(100, known),
+        total_bytes=layer.total_bytes,
+    )

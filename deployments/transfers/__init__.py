@@ -1,0 +1,1 @@
+"""Images on their way: pushed to a registry, saved as an archive, loaded from one."""

@@ -1,0 +1,332 @@
+"""Registries: who may keep them, what is refused, and that no password comes out again anywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from dashboard.moving.exporting import export_installation
+from deployments.actors import Actor
+from deployments.encryption import unseal
+from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
+from deployments.models import AuditEntry, ImageTransfer, Registry
+from deployments.registries.credentials import Credentials
+from deployments.registries.refusals import SENTENCES, SIGNS, TransferError, explained
+from deployments.registries.v2 import RegistryClient
+from deployments.services.registries import (
+    RegistryValues,
+    check_registry,
+    create_registry,
+    delete_registry,
+    save_registry,
+)
+from deployments.services.transfers import request_push
+from tests.deployments.editing import make_config, person, signed_in
+from tests.deployments.pushing import HOST, SECRET, make_delivery, make_node, make_registry
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
+
+
+@pytest.fixture(autouse=True)
+def _own_keys(settings: Settings, tmp_path: Path) -> None:
+    settings.BERTH_SECRETS_KEY_FILE = tmp_path / "secrets.keys"
+
+
+class Scripted:
+    """A registry on loopback that answers every request with a status, headers and a body of the test's."""
+
+    def __init__(self, status: int, body: str = "", **headers: str) -> None:
+        self.asked: list[tuple[str, str]] = []
+        scripted = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                scripted.asked.append((self.path, self.headers.get("Authorization", "")))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.send_header("Content-Length", str(len(body.encode())))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body.encode())
+
+            do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"address": "http://host"}, "address"),
+        ({"address": "host/path"}, "address"),
+        ({"address": "plain"}, "address"),
+        ({"address": "host:99999"}, "address"),
+        ({"address": "user@host:1"}, "address"),
+        ({"address": "8.8.8.8:5000", "insecure": True}, "insecure"),
+        ({"address": "127.0.0.1:5000", "password": "x", "username": ""}, "username"),
+    ],
+)
+def test_what_cannot_be_a_registry_is_refused_at_its_field(values: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        create_registry("house", RegistryValues(**{"username": "me", **values}), actor=HOST)  # type: ignore[arg-type]
+    assert list(raised.value.fields) == [field]
+    assert not Registry.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "new", "house", "a/b"])
+def test_a_name_that_is_taken_or_none_is_refused(name: str) -> None:
+    make_registry()
+    with pytest.raises(InvalidInputError) as raised:
+        create_registry(name, RegistryValues(address="127.0.0.1:5000"), actor=HOST)
+    assert list(raised.value.fields) == ["name"]
+
+
+def test_a_stored_password_goes_to_no_other_address() -> None:
+    make_registry(insecure=False)
+    for changes in ({"address": "127.0.0.1:6000"}, {"address": "127.0.0.1:5000", "insecure": True}):
+        with pytest.raises(InvalidInputError, match="Enter the password again"):
+            save_registry("house", RegistryValues(username="pusher", **changes), actor=HOST)
+    kept = save_registry("house", RegistryValues(address="127.0.0.1:5000", username="other"), actor=HOST)
+    assert unseal(kept.secret) == SECRET
+    moved = RegistryValues(address="127.0.0.1:6000", username="pusher", password="new")
+    assert unseal(save_registry("house", moved, actor=HOST).secret) == "new"
+    forgotten = RegistryValues(address="127.0.0.1:6000", username="pusher", password="")
+    assert save_registry("house", forgotten, actor=HOST).secret == ""
+
+
+def test_only_editors_and_admins_keep_registries() -> None:
+    ann = Actor.person(person("ann", "operator"))
+    values = RegistryValues(address="127.0.0.1:5000")
+    with pytest.raises(NotAllowedError, match="editor role"):
+        create_registry("house", values, actor=ann)
+    make_registry()
+    for act in (
+        lambda: save_registry("house", values, actor=ann),
+        lambda: check_registry("house", actor=ann),
+        lambda: delete_registry("house", actor=ann),
+    ):
+        with pytest.raises(NotAllowedError):
+            act()
+    assert list(AuditEntry.objects.values_list("action", flat=True)) == ["registry.create"]
+
+
+def test_a_registry_that_is_pushed_to_is_not_removed() -> None:
+    make_registry()
+    job = request_push(
+        make_delivery(), node=make_node(), image="x", image_id="", registry="house", path="x", tag="1", actor=HOST
+    )
+    with pytest.raises(ConflictError, match="Cancel that first"):
+        delete_registry("house", actor=HOST)
+    ImageTransfer.objects.filter(pk=job.pk).update(state="failed")
+    delete_registry("house", actor=HOST)
+    job.refresh_from_db()
+    assert job.registry is None
+    assert job.repository == "127.0.0.1:5000/x"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("unauthorized: authentication required", "wrong_password"),
+        ("Get https://x/v2/: unauthorized: incorrect username or password", "wrong_password"),
+        ("no basic auth credentials", "wrong_password"),
+        ("denied: Your authorization token has expired. Reauthenticate and try again.", "token_expired"),
+        ("denied: requested access to the resource is denied", "no_right"),
+        ("unauthorized to access repository: x, action: push: insufficient_scope", "wrong_password"),
+        ("name unknown: The repository with name 'x' does not exist in the registry with id '1'", "no_repository"),
+        ("unknown: project not found", "no_repository"),
+        (
+            "denied: adding 1.2 GiB, which when updated to 9 GiB will exceed the configured upper limit of 10.0 GiB.",
+            "quota",
+        ),
+        (
+            "tag invalid: The image tag '1' already exists in the 'x' repository, and the repository is immutable.",
+            "tag_immutable",
+        ),
+        ("toomanyrequests: You have reached your pull rate limit", "too_many"),
+        ("invalid reference format: repository name must be lowercase", "name_invalid"),
+        ("http: server gave HTTP response to HTTPS client", "no_tls"),
+        ("x509: certificate signed by unknown authority", "bad_certificate"),
+        ("dial tcp: lookup x: no such host", "unreachable"),
+        ("unexpected EOF", "broke_off"),
+    ],
+)
+def test_each_refusal_is_a_sentence_with_a_next_step(said: str, code: str) -> None:
+    error = explained(said, credentials=Credentials())
+    assert error.code == code
+    assert str(error).startswith(str(SENTENCES[code]))
+    assert error.is_transient == (code in {"unreachable", "broke_off"})
+
+
+def test_every_sign_has_a_sentence() -> None:
+    assert {code for _sign, code in SIGNS} <= set(SENTENCES)
+
+
+def test_a_server_that_repeats_the_password_is_not_quoted_with_it() -> None:
+    credentials = Credentials(username="pusher", password=SECRET)
+    basic = "cHVzaGVyOmh1bnRlcjItb2YtdGhlLXJlZ2lzdHJ5"
+    told = str(explained(f"denied: {SECRET} or Basic {basic}", credentials=credentials))
+    assert SECRET not in told
+    assert basic not in told
+    assert SECRET not in repr(credentials)
+
+
+def test_credentials_go_to_no_token_server_without_tls_elsewhere() -> None:
+    challenge = 'Bearer realm="http://8.8.8.8/token",service="x"'
+    server = Scripted(401, WWW_Authenticate=challenge)
+    client = RegistryClient(
+        address=server.address, credentials=Credentials(username="me", password=SECRET), insecure=True
+    )
+    try:
+        with pytest.raises(TransferError) as raised:
+            client.check()
+    finally:
+        server.close()
+    assert raised.value.code == "no_tls"
+    assert [authorization for _path, authorization in server.asked] == [""]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (403, '{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}', "no_right"),
+        (401, "", "wrong_password"),
+        (404, "<html>nothing here</html>", "no_registry"),
+        (429, "", "too_many"),
+    ],
+)
+def test_the_check_keeps_the_registrys_answer(status: int, body: str, code: str) -> None:
+    server = Scripted(status, body)
+    try:
+        make_registry(address=server.address)
+        checked = check_registry("house", actor=HOST)
+    finally:
+        server.close()
+    assert (checked.check_code, checked.checked_at is None) == (code, False)
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    server = Scripted(500, "x" * 3_000_000)
+    try:
+        make_registry(address=server.address)
+        assert len(check_registry("house", actor=HOST).check_detail) <= 400
+    finally:
+        server.close()
+
+
+def test_the_pages_show_a_registry_and_never_its_password(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    make_registry()
+    make_registry("second")
+    editor = signed_in("ed", "editor")
+    editor.get(reverse("deployments:registries"))
+    with django_assert_num_queries(6):
+        page = editor.get(reverse("deployments:registries"))
+    assert "127.0.0.1:5000" in page.content.decode()
+    form = editor.get(reverse("deployments:registry_edit", args=["house"]))
+    for answer in (page, form):
+        assert SECRET not in answer.content.decode()
+        assert Registry.objects.get(name="house").secret not in answer.content.decode()
+
+
+def test_a_refused_form_comes_back_without_the_password() -> None:
+    editor = signed_in("ed", "editor")
+    wrong = {"name": "house", "address": "http://x", "username": "me", "password": SECRET}
+    answer = editor.post(reverse("deployments:registry_new"), wrong)
+    assert answer.status_code == 422
+    assert "without http://" in answer.content.decode()
+    assert SECRET not in answer.content.decode()
+
+
+def test_an_operator_sees_the_list_and_why_not_the_forms() -> None:
+    make_registry()
+    operator = signed_in("ann", "operator")
+    page = operator.get(reverse("deployments:registries")).content.decode()
+    assert "needs the editor role" in page
+    assert reverse("deployments:registry_check", args=["house"]) not in page
+    for name in ("registry_edit", "registry_check", "registry_delete"):
+        address = reverse(f"deployments:{name}", args=["house"])
+        assert operator.post(address).status_code == 403
+
+
+def test_the_password_is_in_no_row_export_admin_page_or_log(caplog: pytest.LogCaptureFixture) -> None:
+    delivery = make_delivery()
+    delivery.config = make_config("wanted")
+    delivery.save()
+    node = make_node()
+    editor = signed_in("ed", "editor")
+    server = Scripted(401, f"unauthorized {SECRET}")
+    made = {"name": "house", "address": server.address, "username": "me", "password": SECRET, "insecure": "on"}
+    try:
+        assert editor.post(reverse("deployments:registry_new"), made).status_code == 303
+    finally:
+        server.close()
+    push = {"node": node.pk, "image": "x", "registry": "house", "path": "team/x", "tag": "1"}
+    assert editor.post(reverse("deployments:delivery_push", args=[delivery.pk]), push).status_code == 303
+
+    sealed = Registry.objects.get().secret
+    assert unseal(sealed) == SECRET
+    said = caplog.text + _every_row(but=sealed) + _every_page(editor, delivery.pk) + _every_admin_page()
+    exported = io.BytesIO()
+    Registry.objects.update(check_code="")
+    export_installation(exported, actor=HOST)
+    for secret in (SECRET, sealed):
+        assert secret not in said
+        assert secret.encode() not in exported.getvalue()
+
+
+def _every_row(*, but: str) -> str:
+    """All that the database holds, as text, without the one column that is the encrypted secret."""
+    found: list[str] = []
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608 - names of our own
+            found.extend(json.dumps([cell for cell in row if cell != but], default=str) for row in cursor.fetchall())
+    return "\n".join(found)
+
+
+def _every_page(client: Client, delivery: int) -> str:
+    pages = [
+        reverse("deployments:registries"),
+        reverse("deployments:registry_edit", args=["house"]),
+        reverse("deployments:delivery_push", args=[delivery]),
+        reverse("dashboard:activity"),
+        reverse("dashboard:overview"),
+        reverse("deployments:config", args=["wanted"]),
+    ]
+    return "\n".join(client.get(page).content.decode() for page in pages)
+
+
+def _every_admin_page() -> str:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    found = []
+    for model in (Registry, ImageTransfer, AuditEntry):
+        opts = model._meta
+        listed = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+        found.append(client.get(listed).content.decode())
+        row = model._default_manager.first()
+        if row is not None:
+            one = client.get(reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[row.pk]))
+            assert one.status_code == 200
+            found.append(one.content.decode())
+    return "\n".join(found)
