@@ -19,6 +19,7 @@ FILES = {
     "vendor/dompurify/purify.es.mjs": "dompurify/dist/purify.es.mjs",
     "vendor/katex/katex.min.js": "katex/dist/katex.min.js",
     "vendor/highlight/highlight.min.js": "@highlightjs/cdn-assets/es/highlight.min.js",
+    "vendor/highlight/dockerfile.min.js": "@highlightjs/cdn-assets/es/languages/dockerfile.min.js",
     "vendor/highlight/github.min.css": "@highlightjs/cdn-assets/styles/github.min.css",
     "vendor/highlight/github-dark.min.css": "@highlightjs/cdn-assets/styles/github-dark.min.css",
     "vendor/uplot/uPlot.esm.js": "uplot/dist/uPlot.esm.js",

@@ -10,7 +10,8 @@ BerthError
 ├── RuntimeFaultError        a runtime could not do what it was asked
 │   ├── RuntimeUnavailableError   transient: the engine or host does not answer
 │   ├── LaunchError               it was not started; its code says whether trying again can help
-│   └── TransferError             a push, save or load failed (deployments.registries.refusals)
+│   ├── TransferError             a push, save or load failed (deployments.registries.refusals)
+│   └── BuildError                an image was not built
 ├── FetchError               weights or an image could not be fetched
 │   └── FetchCancelledError       nobody wants it any more
 └── JobCancelledError        a build, push or load test was cancelled
@@ -75,6 +76,12 @@ class LaunchError(RuntimeFaultError):
     """A run was not started; permanent when its code is among ``deployments.lifecycle.reasons.PERMANENT``."""
 
     code = "launch_refused"
+
+
+class BuildError(RuntimeFaultError):
+    """An image was not built, or not deleted; the message says why."""
+
+    code = "build_failed"
 
 
 class FetchError(RuntimeFaultError):

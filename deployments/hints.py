@@ -46,6 +46,11 @@ def hint_job(task: str, job_id: int, *, node: str) -> None:
     _send(task, job_id, queue=f"work.{node}")
 
 
+def hint_image_look(build_id: int, *, node: str) -> None:
+    """Let the node's worker see whether a built image is still there, or delete it if that was asked. Never raises."""
+    _send("deployments.tasks.look_at_image", build_id, queue=f"node.{node}")
+
+
 def _send(task: str, *arguments: int, queue: str, expires_s: int = EXPIRES_S) -> None:
     # Only now: a gateway seldom sends one, and Celery would be a quarter of its start.
     import_module(settings.BERTH_CELERY_APP)

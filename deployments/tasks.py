@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from .deliveries.building import build_image as do_build
+from .deliveries.builds import look_at
 from .fetching import run_fetch
 from .hints import hint_reconcile
+from .jobs import carry_out
 from .lifecycle.reconcile import reconcile
 from .lifecycle.sweep import end_strays, sweep_all
 from .lifecycle.warming import run_warming
-from .models import Deployment
+from .models import Deployment, ImageBuild
 from .services.demand import answer_demand
 from .transfers.looking import look_at_pushed
 from .transfers.work import run_transfer
@@ -51,6 +54,18 @@ def transfer_image(transfer_id: int) -> None:
 def look_at_pushed_images() -> None:
     """Ask registries whether what was pushed is still there."""
     look_at_pushed()
+
+
+@shared_task(name="deployments.tasks.build_image")
+def build_image(build_id: int) -> None:
+    """Build one image on this node."""
+    carry_out(ImageBuild, build_id, do_build)
+
+
+@shared_task(name="deployments.tasks.look_at_image")
+def look_at_image(build_id: int) -> None:
+    """See whether a built image of this node is still there; delete it if somebody asked for that."""
+    look_at(build_id)
 
 
 @shared_task(name="deployments.tasks.sweep_node")

@@ -4,6 +4,7 @@ from .delivery import Delivery
 from .deployment import Attempt, Deployment, DeploymentEvent
 from .fetch import Fetch
 from .gpu import Gpu, GpuLease
+from .image_build import ContextArchive, ImageBuild
 from .image_transfer import ImageTransfer
 from .job import Job
 from .node import Node
@@ -15,12 +16,14 @@ __all__ = [
     "CatalogueModel",
     "Config",
     "ConfigRevision",
+    "ContextArchive",
     "Delivery",
     "Deployment",
     "DeploymentEvent",
     "Fetch",
     "Gpu",
     "GpuLease",
+    "ImageBuild",
     "ImageTransfer",
     "Job",
     "Node",

@@ -45,6 +45,8 @@ class Delivery(models.Model):
     )
     way = models.CharField(_("way"), max_length=10, choices=Way, blank=True)
     dockerfile = models.TextField(_("Dockerfile"), blank=True)
+    dockerfile_by = models.CharField(_("Dockerfile by"), max_length=150, blank=True)
+    dockerfile_at = models.DateTimeField(_("Dockerfile written"), null=True, editable=False)
     context = models.JSONField(
         _("build context"), default=dict, help_text=_("See deployments.deliveries.contexts.Context.")
     )

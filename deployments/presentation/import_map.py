@@ -15,6 +15,7 @@ LIBRARIES = {
     "dompurify": "vendor/dompurify/purify.es.mjs",
     "katex": "vendor/katex/katex.min.js",
     "highlight.js": "vendor/highlight/highlight.min.js",
+    "highlight.js/dockerfile": "vendor/highlight/dockerfile.min.js",
     "uplot": "vendor/uplot/uPlot.esm.js",
 }
 

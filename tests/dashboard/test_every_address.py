@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, object] = {
     "deployment_id": 1,
     "delivery_id": 1,
     "transfer_id": 1,
+    "build_id": 1,
     "attempt": 1,
     "uuid": "GPU-1",
     "kind": "md",

@@ -1,0 +1,202 @@
+"""Builds on a real engine: what they make, what they tell, and how they end."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import docker
+import pytest
+from django.conf import LazySettings
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from deployments.actors import Actor
+from deployments.deliveries.building import build_image
+from deployments.jobs import cancel_job, carry_out
+from deployments.models import ContextArchive, ImageBuild
+from deployments.runtimes import run_files
+from deployments.runtimes.docker.labels import INSTALLATION
+from tests.deployments.hosts import closing_connections, database_of_threads, until
+from tests.deployments.image_builds import make_build
+from tests.docker_engine import IMAGE, docker_client, ensure_image
+
+SECRET = "hf_averysecretvalue0123456789"
+#: A step that says nothing for as long as no test lasts, and a mark by which its process is known.
+SECONDS = str(100_000 + os.getpid())
+SLEEPS = f"FROM {IMAGE}\nRUN echo begun; sleep {SECONDS}\n"
+
+
+@pytest.fixture
+def engine(settings: LazySettings) -> Iterator[docker.DockerClient]:
+    client = docker_client()
+    ensure_image(client)
+    yield client
+    for image in client.images.list(
+        filters={"label": ["berth.delivery", f"{INSTALLATION}={settings.BERTH_INSTALLATION}"]}
+    ):
+        client.images.remove(str(image.id), force=True)
+    client.close()
+
+
+def built(job: ImageBuild) -> ImageBuild:
+    carry_out(ImageBuild, job.pk, build_image)
+    job.refresh_from_db()
+    return job
+
+
+def sleepers() -> list[str]:
+    """The processes of the step that sleeps, wherever the engine put them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"sleep\0{SECONDS}\0".encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.django_db
+def test_a_dockerfile_becomes_an_image_with_its_labels_its_size_and_its_steps(engine: docker.DockerClient) -> None:
+    job = built(make_build(f"FROM {IMAGE} AS base\nRUN echo one-line\nFROM base\nRUN echo two\n", no_cache=True))
+    assert (job.state, job.error) == ("done", "")
+    image = engine.images.get(job.image_id)
+    assert image.tags == ["berth-test/built:1"]
+    assert job.size_bytes == image.attrs["Size"]
+    assert image.labels["berth.delivery"] == str(job.delivery_id)
+    assert image.labels["berth.revision"] == str(job.pk)
+    assert image.labels["org.opencontainers.image.base.digest"] == job.base_digest == engine.images.get(IMAGE).id
+    assert job.base_image == IMAGE
+    assert "one-line" in job.log
+    assert [step["state"] for step in job.steps][-1] == "done"
+    assert all(step["seconds"] >= 0 for step in job.steps)
+
+    again = built(make_build(job.dockerfile))
+    assert {step["state"] for step in again.steps if "RUN" in step["text"]} == {"cached"}
+
+
+@pytest.mark.django_db
+def test_a_secret_reaches_its_step_and_neither_log_nor_argv_nor_any_layer(
+    engine: docker.DockerClient, settings: LazySettings
+) -> None:
+    settings.BERTH_SECRETS = {"HF_TOKEN": SECRET}
+    line = "RUN --mount=type=secret,id=hf_token echo token is $(cat /run/secrets/hf_token) && "
+    line += "[ $(cat /run/secrets/hf_token | head -c 8) = hf_avery ] && echo used > /tmp/used"
+    job = built(make_build(f"FROM {IMAGE}\n{line}\n", secret_names=["HF_TOKEN"], no_cache=True))
+    assert (job.state, job.error) == ("done", "")
+    assert "token is ••••••" in job.log
+    row = "".join(str(value) for value in ImageBuild.objects.values_list().get(pk=job.pk))
+    assert SECRET not in row
+    assert SECRET not in str(engine.images.get(job.image_id).history())
+    archive = b"".join(engine.images.get(job.image_id).save())
+    layers = 0
+    with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
+        for member in outer:
+            content = outer.extractfile(member)
+            if content is not None:
+                data = content.read()
+                assert SECRET.encode() not in data, member.name
+                layers += member.name.endswith("layer.tar")
+    assert layers >= 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("dockerfile", "code", "said"),
+    [
+        (f"FROM {IMAGE}\nRUN echo so it goes; exit 3\n", "step_failed", "exit code 3. It printed last: so it goes"),
+        (f"FROM {IMAGE}\nCOPY nowhere /x\n", "file_missing", "needs /nowhere, which the build context does not hold"),
+        ("FROM 127.0.0.1:1/never:1\n", "no_network", "The base image 127.0.0.1:1/never:1 is not on this node"),
+        (f"FROM {IMAGE}\nRUN --mount=type=nonsense true\n", "dockerfile_invalid", "of the Dockerfile does not parse"),
+        (f"FROM {IMAGE}\nRNU true\n", "refused", "Line 2 of the Dockerfile: “RNU” is no instruction"),
+    ],
+)
+def test_what_fails_is_told_in_a_sentence(engine: docker.DockerClient, dockerfile: str, code: str, said: str) -> None:
+    job = built(make_build(dockerfile))
+    assert (job.state, job.error_code) == ("failed", code), job.error
+    assert said in job.error
+    assert job.image_id == ""
+
+
+@pytest.mark.django_db
+def test_files_come_from_an_uploaded_archive(engine: docker.DockerClient) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("app/hello.txt")
+        entry.size = 5
+        tar.addfile(entry, io.BytesIO(b"hello"))
+    ContextArchive.objects.create(digest="d" * 64, data=packed.getvalue(), uploaded_by="ed")
+    context = {"kind": "archive", "digest": "d" * 64, "name": "app.tgz"}
+    job = built(make_build(f"FROM {IMAGE}\nCOPY app/hello.txt /h\nRUN cat /h\n", context=context, no_cache=True))
+    assert (job.state, job.error) == ("done", "")
+    assert "hello" in job.log
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cancelling_in_the_middle_ends_the_client_and_the_step(engine: docker.DockerClient, tmp_path: Path) -> None:
+    job = make_build(SLEEPS, no_cache=True)
+    with database_of_threads(tmp_path):
+        worker = threading.Thread(target=closing_connections(lambda: carry_out(ImageBuild, job.pk, build_image)))
+        worker.start()
+        until(lambda: "begun" in ImageBuild.objects.get(pk=job.pk).log, "the log of a running step", within_s=30)
+        shown = ImageBuild.objects.get(pk=job.pk)
+        assert shown.steps[-1]["state"] == "running"
+        cancel_job(job, actor=Actor(name="ops1", via="web"))
+        worker.join(20)
+        assert not worker.is_alive()
+        job.refresh_from_db()
+    assert (job.state, job.cancelled_by) == ("cancelled", "ops1")
+    until(lambda: not sleepers(), "the end of the step in the engine")
+    assert "begun" in job.log
+
+
+@pytest.mark.django_db
+def test_a_build_whose_worker_was_killed_is_ended_and_begun_again(
+    engine: docker.DockerClient, settings: LazySettings, tmp_path: Path
+) -> None:
+    job = make_build()
+    mark = f"build-{settings.BERTH_INSTALLATION}-{job.pk}"
+    (tmp_path / "context").mkdir()
+    worker = subprocess.Popen([sys.executable, "-c", _WORKER, mark, str(tmp_path), SLEEPS], env={**os.environ})
+    try:
+        until(lambda: bool(sleepers()), "the step that sleeps", within_s=30)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    assert run_files.members(mark), "the client lives on without its worker"
+    ImageBuild.objects.filter(pk=job.pk).update(
+        state="running",
+        claim_token="old",
+        claim_expires_at=timezone.now() - timedelta(minutes=1),
+        runs=1,
+        started_at=Now(),
+    )
+    built(job)
+    assert (job.state, job.error, job.runs) == ("done", "", 2)
+    assert run_files.members(mark) == []
+    until(lambda: not sleepers(), "the end of the step in the engine")
+
+
+_WORKER = """
+import os, sys
+from pathlib import Path
+os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
+import django
+django.setup()
+from deployments.runtimes.docker.building import BuildRequest, build
+mark, folder, text = sys.argv[1:]
+folder = Path(folder)
+request = BuildRequest(
+    mark=mark, folder=folder, context=folder / "context", dockerfile=text, tag="berth-test/killed:1", no_cache=True
+)
+build(request, tick=lambda output: None)
+"""
