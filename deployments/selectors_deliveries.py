@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.paginator import Page, Paginator
 
 from .deliveries.steps import ShownStep, next_step, prefetched_relations, step_states
-from .models import Delivery
+from .models import CatalogueModel, Delivery, Gpu
 
 DELIVERIES_A_PAGE = 25
+GIB = 1024**3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +33,18 @@ def delivery_rows(page: str | None) -> tuple[Page[Delivery], list[DeliveryRow]]:
 def _row(delivery: Delivery) -> DeliveryRow:
     steps = step_states(delivery)
     return DeliveryRow(delivery=delivery, steps=steps, next=next_step(steps))
+
+
+def known_gpus() -> dict[str, float]:
+    """The GPU types of the nodes with the GiB that one has; the least where they differ. One query."""
+    found: dict[str, float] = {}
+    for name, memory_bytes in Gpu.objects.order_by("name").values_list("name", "memory_bytes"):
+        memory_gib = round(memory_bytes / GIB, 1)
+        found[name] = min(memory_gib, found.get(name, memory_gib))
+    return found
+
+
+def known_models() -> dict[str, dict[str, Any]]:
+    """The catalogue's models with the figures that a requirement asks for. One query."""
+    names = ("parameters_b", "layers", "kv_heads", "head_dimension")
+    return {row.pop("name"): row for row in CatalogueModel.objects.order_by("name").values("name", *names)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from .views import deliveries, delivery_build, delivery_dockerfile, trials
+from .views import deliveries, delivery_build, delivery_choices, delivery_dockerfile, trials
 
 urlpatterns = [
     path("deliveries/", deliveries.delivery_list, name="deliveries"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("deliveries/<int:delivery_id>/close/", deliveries.close, name="delivery_close"),
     path("deliveries/<int:delivery_id>/reopen/", deliveries.reopen, name="delivery_reopen"),
     path("deliveries/<int:delivery_id>/delete/", deliveries.delete, name="delivery_delete"),
+    path("deliveries/<int:delivery_id>/requirement/", delivery_choices.requirement, name="delivery_requirement"),
     path("deliveries/<int:delivery_id>/trial/", trials.delivery_trial, name="delivery_trial"),
     path("deliveries/<int:delivery_id>/trial/draft/", trials.trial_draft, name="trial_draft"),
     path("deliveries/<int:delivery_id>/trial/<int:deployment_id>/publish/", trials.trial_publish, name="trial_publish"),

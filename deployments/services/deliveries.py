@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from deployments.actors import BUILD_IMAGES, Actor
 from deployments.audit import record_audit
 from deployments.deliveries.requirement import Requirement
+from deployments.deliveries.requirement_checks import requirement_problems
 from deployments.engines import engine_names
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.models import Delivery, Job
@@ -41,9 +42,12 @@ def create_delivery(name: str, *, asked_by: str = "", note: str = "", actor: Act
 def change_requirement(delivery_id: int, requirement: Requirement, *, actor: Actor) -> bool:
     """Write what is asked for. False when nothing differed.
 
-    Raises NotAllowedError, NotFoundError, ConflictError for a closed one.
+    Raises NotAllowedError, NotFoundError, InvalidInputError, ConflictError for a closed one.
     """
     actor.require(BUILD_IMAGES)
+    problems = requirement_problems(requirement)
+    if problems:
+        raise InvalidInputError(" ".join(text for texts in problems.values() for text in texts), fields=problems)
     with transaction.atomic():
         delivery = open_delivery(delivery_id)
         wanted = requirement.to_json()
