@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.paginator import Page, Paginator
+from django.db.models import Q
 
+from .deliveries.requirement import Requirement, Source
 from .deliveries.steps import ShownStep, next_step, prefetched_relations, step_states
-from .models import CatalogueModel, Delivery, Gpu
+from .models import CatalogueModel, Config, Delivery, Gpu
 
 DELIVERIES_A_PAGE = 25
 GIB = 1024**3
@@ -48,3 +50,22 @@ def known_models() -> dict[str, dict[str, Any]]:
     """The catalogue's models with the figures that a requirement asks for. One query."""
     names = ("parameters_b", "layers", "kv_heads", "head_dimension")
     return {row.pop("name"): row for row in CatalogueModel.objects.order_by("name").values("name", *names)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsLicence:
+    """What the catalogue says of the weights that a requirement names."""
+
+    licence: str
+    note: str
+    gated: bool
+
+
+def weights_licences(wanted: Requirement) -> list[WeightsLicence]:
+    """The licences of the catalogue's configs with the same weights, or of the same model. One query."""
+    same = Q(model__name=wanted.model)
+    if wanted.source == Source.HUB and wanted.repository:
+        same |= Q(weights_repository=wanted.repository)
+    rows = Config.objects.filter(same, archived_at=None).order_by("licence")
+    found = rows.values_list("licence", "licence_note", "gated").distinct()
+    return [WeightsLicence(licence=licence, note=note, gated=gated) for licence, note, gated in found]

@@ -13,6 +13,7 @@ urlpatterns = [
     path("deliveries/<int:delivery_id>/reopen/", deliveries.reopen, name="delivery_reopen"),
     path("deliveries/<int:delivery_id>/delete/", deliveries.delete, name="delivery_delete"),
     path("deliveries/<int:delivery_id>/requirement/", delivery_choices.requirement, name="delivery_requirement"),
+    path("deliveries/<int:delivery_id>/tool/", delivery_choices.tool, name="delivery_tool"),
     path("deliveries/<int:delivery_id>/trial/", trials.delivery_trial, name="delivery_trial"),
     path("deliveries/<int:delivery_id>/trial/draft/", trials.trial_draft, name="trial_draft"),
     path("deliveries/<int:delivery_id>/trial/<int:deployment_id>/publish/", trials.trial_publish, name="trial_publish"),

@@ -215,3 +215,15 @@ def _requirement_of(cleaned: Mapping[str, Any]) -> Requirement:
     )
     targets = Targets(**given(*(each.name for each in fields(Targets))))
     return Requirement(**given(*names), hardware=hardware, targets=targets)
+
+
+class ToolForm(RefusableForm):
+    """Which tool, and why. Whether it exists is said by the service, in a better sentence."""
+
+    tool = forms.CharField(required=False, max_length=30)
+    reason = forms.CharField(
+        label=gettext_lazy("Why this one"),
+        required=False,
+        widget=_text(),
+        help_text=gettext_lazy("Kept with your name; needed for one that was excluded."),
+    )

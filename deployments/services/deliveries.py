@@ -12,6 +12,8 @@ from deployments.actors import BUILD_IMAGES, Actor
 from deployments.audit import record_audit
 from deployments.deliveries.requirement import Requirement
 from deployments.deliveries.requirement_checks import requirement_problems
+from deployments.deliveries.support import support_table
+from deployments.deliveries.tools import judge
 from deployments.engines import engine_names
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.models import Delivery, Job
@@ -63,6 +65,7 @@ def change_requirement(delivery_id: int, requirement: Requirement, *, actor: Act
 def choose_tool(delivery_id: int, tool: str, *, reason: str = "", actor: Actor) -> None:
     """Keep which engine somebody chose, and why; choosing it again says that it still holds.
 
+    One that the recommendation excludes may be chosen too, with a reason: people know what the table does not.
     Raises NotAllowedError, NotFoundError, InvalidInputError, ConflictError for a closed one.
     """
     actor.require(BUILD_IMAGES)
@@ -76,6 +79,9 @@ def choose_tool(delivery_id: int, tool: str, *, reason: str = "", actor: Actor) 
         raise InvalidInputError(" ".join(problems.values()), fields=fields)
     with transaction.atomic():
         delivery = open_delivery(delivery_id)
+        if not reason and _is_excluded(delivery, tool):
+            problem = _("This tool was excluded. Say why you choose it nevertheless.")
+            raise InvalidInputError(problem, fields={"reason": [problem]})
         delivery.tool, delivery.tool_reason = tool, reason
         delivery.tool_by, delivery.tool_at = actor.name, timezone.now()
         delivery.save(update_fields=["tool", "tool_reason", "tool_by", "tool_at", "updated_at"])
@@ -150,6 +156,13 @@ def _there(found: Delivery | None) -> Delivery:
     if found is None:
         raise NotFoundError(_("There is no such delivery. Somebody may have deleted it."))
     return found
+
+
+def _is_excluded(delivery: Delivery, tool: str) -> bool:
+    if not delivery.requirement:
+        return False
+    wanted = Requirement.from_json(delivery.requirement)
+    return any(judge(wanted, engine).is_excluded for engine in support_table() if engine.name == tool)
 
 
 def _refuse_while_working(delivery: Delivery) -> None:

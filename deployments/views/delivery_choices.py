@@ -10,14 +10,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from deployments.actors import BUILD_IMAGES, Actor, explain_missing
-from deployments.deliveries.forms import RequirementForm
+from deployments.deliveries.forms import RequirementForm, ToolForm
 from deployments.deliveries.quantisations import KNOWN
 from deployments.deliveries.requirement import Requirement
 from deployments.deliveries.steps import step_context
+from deployments.deliveries.support import support_table
+from deployments.deliveries.tools import recommend
 from deployments.exceptions import InvalidInputError
 from deployments.models import Delivery
-from deployments.selectors_deliveries import known_gpus, known_models
-from deployments.services.deliveries import change_requirement, find_delivery
+from deployments.presentation.delivery_tools import shown_tools
+from deployments.selectors_deliveries import known_gpus, known_models, weights_licences
+from deployments.services.deliveries import change_requirement, choose_tool, find_delivery
 
 from .catalogue_editor import SeeOther
 from .deliveries import builder_of
@@ -61,3 +64,31 @@ def requirement(request: PageRequest, delivery_id: int) -> HttpResponse:
         "why_not": why_not(delivery, request),
     }
     return render(request, "deployments/delivery_requirement.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_viewers
+def tool(request: PageRequest, delivery_id: int) -> HttpResponse:
+    """The tools, ranked with reasons; an editor chooses."""
+    delivery = find_delivery(delivery_id)
+    form = ToolForm(request.POST or None, initial={"tool": delivery.tool, "reason": delivery.tool_reason})
+    if request.method == "POST":
+        actor = builder_of(request)
+        if form.is_valid():
+            try:
+                choose_tool(delivery_id, form.cleaned_data["tool"], reason=form.cleaned_data["reason"], actor=actor)
+            except InvalidInputError as error:
+                form.add_refusal(error)
+            else:
+                messages.success(request, _("Kept your choice."))
+                return SeeOther(reverse("deployments:delivery_tool", args=[delivery_id]))
+    wanted = Requirement.from_json(delivery.requirement)
+    context = {
+        **step_context(delivery, "tool"),
+        "form": form,
+        "wanted": wanted if delivery.requirement else None,
+        "tools": shown_tools(recommend(wanted, support_table())) if delivery.requirement else [],
+        "licences": weights_licences(wanted) if delivery.requirement else [],
+        "why_not": why_not(delivery, request),
+    }
+    return render(request, "deployments/delivery_tool.html", context, status=422 if form.errors else 200)
