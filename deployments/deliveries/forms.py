@@ -76,7 +76,7 @@ class RequirementForm(RefusableForm):
     task = _choice(gettext_lazy("Task"), Task)
     model = forms.CharField(
         label=gettext_lazy("Model"),
-        required=False,
+        error_messages={"required": gettext_lazy("Name the model.")},
         max_length=100,
         widget=_text(offer="known-models"),
         help_text=gettext_lazy("One of the catalogue brings its figures along."),
@@ -141,10 +141,10 @@ class RequirementForm(RefusableForm):
     )
     concurrent_users = forms.IntegerField(label=gettext_lazy("People at once"), required=False, widget=_number())
     first_token_ms = forms.FloatField(
-        label=gettext_lazy("Time to first token at most, ms"), required=False, widget=_number(step="any", minimum="0")
+        label=gettext_lazy("Time to first token, at most, ms"), required=False, widget=_number(step="any", minimum="0")
     )
     tokens_per_s = forms.FloatField(
-        label=gettext_lazy("Tokens/s of one answer at least"), required=False, widget=_number(step="any", minimum="0")
+        label=gettext_lazy("Tokens/s of an answer, at least"), required=False, widget=_number(step="any", minimum="0")
     )
     context_tokens = forms.IntegerField(label=gettext_lazy("Context, tokens"), required=False, widget=_number())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from deployments.memory_estimate import MemoryEstimate, estimate_memory
+from django.utils.translation import gettext as _
+
+from deployments.memory_estimate import EstimateLine, MemoryEstimate, Term, estimate_memory
 from deployments.memory_shares import SHARES
 from deployments.models import CatalogueModel, Config
 
@@ -39,6 +41,8 @@ def memory_fit(requirement: Requirement, engine: str) -> Fit | None:
     estimate = estimate_memory(_config_of(requirement, engine, weights_gb))
     if estimate is None:
         return None
+    lines = tuple(_explained(line, requirement) for line in estimate.lines)
+    estimate = replace(estimate, lines=lines)
     if requirement.task in {Task.IMAGE, Task.EMBEDDING}:
         # They keep no keys and values between requests: that these are left out is no warning.
         estimate = replace(estimate, warnings=(), complete=True)
@@ -49,6 +53,27 @@ def memory_fit(requirement: Requirement, engine: str) -> Fit | None:
         weights_gb=weights_gb,
         memory_gib=hardware.memory_gib,
         usable_gib=of_all * hardware.memory_gib,
+    )
+
+
+def _explained(line: EstimateLine, requirement: Requirement) -> EstimateLine:
+    """The line with its figures traced to the requirement: there is no config and no model of the catalogue."""
+    asked = _("requirement")
+    if line.key == "overhead":
+        return line
+    if line.key != "weights":
+        own = {_("config"), _("model")}
+        terms = tuple(replace(term, source=asked) if term.source in own else term for term in line.terms)
+        return replace(line, terms=terms)
+    bits = quantisation_of(requirement.quantisation).bits or 0
+    parameters_b = requirement.parameters_b or 0
+    return replace(
+        line,
+        arithmetic=f"{parameters_b:g} × 10⁹ × {bits:g} bit / 8",
+        terms=(
+            Term(label=_("parameters"), value=parameters_b, unit=_("billion"), source=asked),
+            Term(label=_("bits of a parameter"), value=bits, unit="", source=requirement.quantisation or _("16 bits")),
+        ),
     )
 
 

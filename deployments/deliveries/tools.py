@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from deployments.memory_estimate import MemoryEstimate
 from deployments.models import Delivery
@@ -129,7 +130,7 @@ def _warnings(candidate: Candidate) -> int:
 def _supported(requirement: Requirement, engine: EngineSupport) -> Iterator[Finding]:
     method = quantisation_of(requirement.quantisation).method
     asked = (
-        (About.TASK, requirement.task, _("Task: it %(value)s."), _label(Task, requirement.task)),
+        (About.TASK, requirement.task, _("Task: %(value)s."), _label(Task, requirement.task)),
         (
             About.PROTOCOL,
             requirement.protocol,
@@ -159,8 +160,11 @@ def _looked_up(engine: EngineSupport, about: About, value: str, sentence: str) -
     if answer.supported is None:
         yield Finding(verdict=Verdict.UNKNOWN, sentence=f"{sentence} {_('What was read does not say.')}")
         return
-    yield Finding(verdict=Verdict.YES if answer.supported else Verdict.NO, sentence=sentence, source=source)
-    if answer.supported and answer.row and answer.row.note:
+    if not answer.supported:
+        yield Finding(verdict=Verdict.NO, sentence=f"{sentence} {_('It does not support this.')}", source=source)
+        return
+    yield Finding(verdict=Verdict.YES, sentence=sentence, source=source)
+    if answer.row and answer.row.note:
         yield Finding(verdict=Verdict.WARNING, sentence=str(NOTES[answer.row.note]), source=source)
 
 
@@ -185,22 +189,27 @@ def _hardware(requirement: Requirement, engine: EngineSupport, fit: Fit | None) 
 
 
 def _memory(requirement: Requirement, engine: EngineSupport, fit: Fit) -> Iterator[Finding]:
+    count = requirement.hardware.count
     told = {
         "needed": f"{fit.estimate.per_gpu_gib:.1f}",
-        "count": requirement.hardware.count,
+        "count": count,
         "usable": f"{fit.usable_gib:.1f}",
         "memory": f"{fit.memory_gib:g}",
     }
     if fit.fits:
-        sentence = _(
-            "Memory: %(needed)s GiB on each of %(count)d GPUs, of %(usable)s GiB that it may use of %(memory)s."
+        sentence = ngettext(
+            "Memory: %(needed)s GiB on one GPU, of %(usable)s GiB that it may use of %(memory)s.",
+            "Memory: %(needed)s GiB on each of %(count)d GPUs, of %(usable)s GiB that it may use of %(memory)s.",
+            count,
         )
         yield Finding(verdict=Verdict.YES, sentence=sentence % told)
         if not fit.estimate.complete and requirement.task in {Task.TEXT, Task.MULTIMODAL}:
             yield Finding(verdict=Verdict.UNKNOWN, sentence=_("Memory: the KV cache is not in this sum."))
         return
-    sentence = _(
-        "Memory: it needs %(needed)s GiB on each of %(count)d GPUs and may use %(usable)s GiB of %(memory)s there."
+    sentence = ngettext(
+        "Memory: it needs %(needed)s GiB on one GPU and may use %(usable)s GiB of %(memory)s there.",
+        "Memory: it needs %(needed)s GiB on each of %(count)d GPUs and may use %(usable)s GiB of %(memory)s there.",
+        count,
     )
     answer = engine.answer(About.PROCESSOR, BESIDE_GPU)
     if answer.supported and answer.row:
