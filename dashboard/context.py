@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from deployments.gpu_readings import REPLAY
 
@@ -85,7 +86,7 @@ def places(request: HttpRequest) -> list[Place]:
         ("playground:chat", _("Playground"), "message-2", ("playground:chat",)),
         (
             "deployments:deliveries",
-            _("Images"),
+            pgettext("container images", "Images"),
             "package",
             ("deployments:deliver", "deployments:registr", "playground:delivery"),
         ),

@@ -21,7 +21,7 @@ from typing import Any, cast
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from deployments.models import Delivery
 
@@ -59,7 +59,7 @@ class StepState:
     def word(self) -> str:
         """The state in a word."""
         return {
-            State.OPEN: _("open"),
+            State.OPEN: pgettext("state of a step", "open"),
             State.RUNNING: _("running"),
             State.DONE: _("done"),
             State.FAILED: _("failed"),

@@ -158,10 +158,12 @@ def _looked_up(engine: EngineSupport, about: About, value: str, sentence: str) -
     answer = engine.answer(about, value)
     source = answer.row.source if answer.row else None
     if answer.supported is None:
-        yield Finding(verdict=Verdict.UNKNOWN, sentence=f"{sentence} {_('What was read does not say.')}")
+        silent = _("What was read does not say.")
+        yield Finding(verdict=Verdict.UNKNOWN, sentence=f"{sentence} {silent}")
         return
     if not answer.supported:
-        yield Finding(verdict=Verdict.NO, sentence=f"{sentence} {_('It does not support this.')}", source=source)
+        refused = _("It does not support this.")
+        yield Finding(verdict=Verdict.NO, sentence=f"{sentence} {refused}", source=source)
         return
     yield Finding(verdict=Verdict.YES, sentence=sentence, source=source)
     if answer.row and answer.row.note:
@@ -198,7 +200,7 @@ def _memory(requirement: Requirement, engine: EngineSupport, fit: Fit) -> Iterat
     }
     if fit.fits:
         sentence = ngettext(
-            "Memory: %(needed)s GiB on one GPU, of %(usable)s GiB that it may use of %(memory)s.",
+            "Memory: %(needed)s GiB on %(count)d GPU, of %(usable)s GiB that it may use of %(memory)s.",
             "Memory: %(needed)s GiB on each of %(count)d GPUs, of %(usable)s GiB that it may use of %(memory)s.",
             count,
         )
@@ -207,15 +209,16 @@ def _memory(requirement: Requirement, engine: EngineSupport, fit: Fit) -> Iterat
             yield Finding(verdict=Verdict.UNKNOWN, sentence=_("Memory: the KV cache is not in this sum."))
         return
     sentence = ngettext(
-        "Memory: it needs %(needed)s GiB on one GPU and may use %(usable)s GiB of %(memory)s there.",
+        "Memory: it needs %(needed)s GiB on %(count)d GPU and may use %(usable)s GiB of %(memory)s there.",
         "Memory: it needs %(needed)s GiB on each of %(count)d GPUs and may use %(usable)s GiB of %(memory)s there.",
         count,
     )
     answer = engine.answer(About.PROCESSOR, BESIDE_GPU)
     if answer.supported and answer.row:
+        slower = _("Layers that do not fit run on the processor, far slower.")
         yield Finding(
             verdict=Verdict.WARNING,
-            sentence=f"{sentence % told} {_('Layers that do not fit run on the processor, far slower.')}",
+            sentence=f"{sentence % told} {slower}",
             source=answer.row.source,
         )
     else:

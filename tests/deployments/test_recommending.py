@@ -63,14 +63,14 @@ def test_the_arithmetic_of_the_memory_is_shown() -> None:
     sources = {term.source for line in found.estimate.lines for term in line.terms}
     assert sources == {"requirement", "16 bits", "16 bits, the default", "assumed"}
     # 14.96 GiB of weights, 16 GiB of keys and values, 2.5 GiB of overhead; vLLM takes 92 % of 80 GiB.
-    assert "Memory: 33.5 GiB on one GPU, of 73.6 GiB that it may use of 80." in _said(found, Verdict.YES)
+    assert "Memory: 33.5 GiB on 1 GPU, of 73.6 GiB that it may use of 80." in _said(found, Verdict.YES)
 
 
 def test_what_does_not_fit_is_excluded_unless_layers_may_run_on_the_processor() -> None:
     small = {"hardware": Hardware(gpu="L4", count=1, memory_gib=24)}
     ranked = _ranked(**small)
     assert _names(ranked) == ["localai", "llama.cpp", "ollama"]
-    assert "needs 33.5 GiB on one GPU and may use 22.1 GiB of 24" in _said(_one("vllm", **small), Verdict.NO)
+    assert "needs 33.5 GiB on 1 GPU and may use 22.1 GiB of 24" in _said(_one("vllm", **small), Verdict.NO)
     assert "far slower" in _said(_one("llama.cpp", **small), Verdict.WARNING)
 
 
