@@ -16,7 +16,9 @@ from deployments.deliveries.support import support_table
 from deployments.deliveries.tools import judge
 from deployments.engines import engine_names
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
-from deployments.models import Delivery, Job
+from deployments.models import Config, Delivery, Job
+
+from .catalogue import archive_config
 
 #: Characters of the reason for a tool.
 LONGEST_REASON = 300
@@ -117,7 +119,7 @@ def reopen_delivery(delivery_id: int, *, actor: Actor) -> None:
 
 
 def delete_delivery(delivery_id: int, *, actor: Actor) -> None:
-    """Delete the record with its history; images and deployments stay.
+    """Delete the record with its history; images and deployments stay, and its draft lies among the removed configs.
 
     Raises NotAllowedError, NotFoundError, ConflictError while work for it goes on or something still needs it.
     """
@@ -125,6 +127,7 @@ def delete_delivery(delivery_id: int, *, actor: Actor) -> None:
     with transaction.atomic():
         delivery = _locked(delivery_id)
         _refuse_while_working(delivery)
+        _remove_draft(delivery, actor)
         record_audit(actor, "delivery.delete", delivery.name)
         try:
             delivery.delete()
@@ -163,6 +166,15 @@ def _is_excluded(delivery: Delivery, tool: str) -> bool:
         return False
     wanted = Requirement.from_json(delivery.requirement)
     return any(judge(wanted, engine).is_excluded for engine in support_table() if engine.name == tool)
+
+
+def _remove_draft(delivery: Delivery, actor: Actor) -> None:
+    """A draft whose delivery is gone would be shown nowhere, and keep its name from others."""
+    draft = delivery.config
+    if draft is None or not draft.is_draft:
+        return
+    archive_config(draft.name, actor=actor)
+    Config.objects.filter(pk=draft.pk).update(is_draft=False)
 
 
 def _refuse_while_working(delivery: Delivery) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from deployments.actors import Actor
+from deployments.deliveries import steps
 from deployments.deliveries.requirement import Hardware, Requirement, Targets
 from deployments.models import Delivery
 from deployments.services.deliveries import create_delivery
@@ -32,3 +35,8 @@ def make_requirement(**changes: Any) -> Requirement:
         "targets": Targets(concurrent_users=16, context_tokens=8192),
     }
     return Requirement(**{**wanted, **changes})
+
+
+def only_step(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Leave the stepper one step, so that a page's pinned queries are its own, whatever other steps look at."""
+    monkeypatch.setattr(steps, "STEPS", [step for step in steps.STEPS if step.name == name])

@@ -8,10 +8,10 @@ import pytest
 
 from deployments.actors import Actor
 from deployments.exceptions import BerthError, ConflictError, InvalidInputError, NotAllowedError, NotFoundError
-from deployments.models import AuditEntry, Delivery
+from deployments.models import AuditEntry, Config, Delivery, ImageTransfer, Job, Node
 from deployments.services import deliveries
 from tests.deployments.deliveries import OPS, make_delivery, make_requirement
-from tests.deployments.editing import person
+from tests.deployments.editing import make_config, make_run, person
 
 pytestmark = pytest.mark.django_db
 
@@ -120,3 +120,48 @@ def test_a_tool_that_does_not_exist_and_an_endless_reason_are_refused(tool: str,
 def test_errors_are_sentences() -> None:
     with pytest.raises(BerthError, match=r"^There is no such delivery\. Somebody may have deleted it\.$"):
         deliveries.find_delivery(4711)
+
+
+@pytest.mark.parametrize("name", ["close", "delete"])
+def test_nothing_ends_while_a_job_of_it_goes_on(name: str) -> None:
+    delivery = make_delivery()
+    node = Node.objects.create(name="quay")
+    push = ImageTransfer.objects.create(delivery=delivery, node=node, kind="push", requested_by="ops1")
+    with pytest.raises(ConflictError, match=r"Work for “smollm-service” goes on \(image transfer\)"):
+        CHANGES[name](delivery.pk, OPS)
+    push.state = Job.State.CANCELLED
+    push.save()
+    CHANGES[name](delivery.pk, OPS)
+
+
+def _with_draft() -> Delivery:
+    delivery = make_delivery()
+    delivery.config = make_config(delivery.name)
+    delivery.config.is_draft = True
+    delivery.config.save()
+    delivery.save()
+    return delivery
+
+
+def test_a_draft_goes_with_its_delivery_and_can_be_brought_back_as_a_config() -> None:
+    deliveries.delete_delivery(_with_draft().pk, actor=OPS)
+    config = Config.objects.get()
+    assert config.archived_at is not None
+    assert not config.is_draft
+
+
+def test_a_delivery_whose_trial_runs_is_not_deleted() -> None:
+    delivery = _with_draft()
+    assert delivery.config is not None
+    make_run(delivery.config)
+    with pytest.raises(ConflictError, match="Stop it first"):
+        deliveries.delete_delivery(delivery.pk, actor=OPS)
+    assert Delivery.objects.exists()
+    assert Config.objects.get().archived_at is None
+
+
+def test_a_config_that_is_in_the_catalogue_stays_when_its_delivery_goes() -> None:
+    delivery = _with_draft()
+    Config.objects.update(is_draft=False)
+    deliveries.delete_delivery(delivery.pk, actor=OPS)
+    assert Config.objects.get().archived_at is None
