@@ -28,6 +28,11 @@ MOST_RATIO = 200
 #: Below it the ratio tells nothing: a file of blanks may be a thousandth too.
 RATIO_FROM_BYTES = 16 * 1024**2
 CHUNK = 1 << 20
+#: What the libraries raise for damaged bytes; a ValueError is an offset before the file's beginning.
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+)
 
 
 def unpack(data: bytes, into: Path) -> tuple[int, list[str]]:
@@ -44,11 +49,11 @@ def unpack(data: bytes, into: Path) -> tuple[int, list[str]]:
             _unpack_zip(data, into, bounds)
         else:
             _unpack_tar(data, into, bounds)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        message = _("The file is no whole tar, tar.gz or zip archive: %(detail)s.")
-        raise InvalidInputError(message % {"detail": str(error).rstrip(".") or type(error).__name__}) from error
     except UnicodeError as error:
         raise InvalidInputError(_("The archive holds a name that is no text.")) from error
+    except _DAMAGED as error:
+        message = _("The file is no whole tar, tar.gz or zip archive: %(detail)s.")
+        raise InvalidInputError(message % {"detail": str(error).rstrip(".") or type(error).__name__}) from error
     return bounds.written, bounds.paths
 
 
@@ -115,6 +120,9 @@ def _unpack_zip(data: bytes, into: Path, bounds: _Bounds) -> None:
             mode = entry.external_attr >> 16
             if entry.flag_bits & 1:
                 raise InvalidInputError(_("%(path)s in the archive is encrypted.") % {"path": path})
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                message = _("%(path)s in the archive is packed in a rare way. Pack it as an ordinary zip or tar.gz.")
+                raise InvalidInputError(message % {"path": path})
             if entry.is_dir():
                 _make_folder(into / path, path)
             elif stat.S_ISLNK(mode):
@@ -145,8 +153,11 @@ def _make_folder(folder: Path, path: PurePosixPath) -> None:
 
 
 def _make_links(into: Path, links: Iterable[tuple[PurePosixPath, str]], bounds: _Bounds) -> None:
-    """Only when every file is written: nothing is ever written through a link."""
+    """Only when every file is written, and none below another: nothing is ever written through a link."""
     for path, target in links:
+        # A link may lead out by way of others, which its own text does not show; what lies below it would be outside.
+        if any((into / parent).is_symlink() for parent in path.parents):
+            raise InvalidInputError(_("The archive holds %(path)s, which lies below a link.") % {"path": path})
         if PurePosixPath(target).is_absolute() or _leaves(path.parent, target):
             message = _("The build context holds the link %(path)s, which leads out of it (to %(target)s).")
             raise InvalidInputError(message % {"path": path, "target": target})
@@ -183,6 +194,8 @@ def _inside(name: str) -> PurePosixPath:
         raise InvalidInputError(_("The archive holds the absolute path %(path)s.") % {"path": name})
     if ".." in path.parts:
         raise InvalidInputError(_("The archive holds %(path)s, which leads out of it.") % {"path": name})
-    if "\0" in name or len(name) > 1000 or len(path.parts) > 50:
+    # A name of bytes that are no text fails to encode, and is refused for that.
+    too_long = len(name) > 1000 or len(path.parts) > 50 or any(len(part.encode()) > 255 for part in path.parts)
+    if not name or "\0" in name or too_long:
         raise InvalidInputError(_("The archive holds a path that is no file's."))
     return path
