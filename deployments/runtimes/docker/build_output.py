@@ -88,7 +88,8 @@ class BuildOutput:
         self.error = ""
         self.failed_step: BuildStep | None = None
         self.base_digest = ""
-        self._hidden = sorted({part for value in secrets for part in value.split("\n") if len(part) > 3}, key=len)
+        parts = {_NOT_TEXT.sub("", part) for value in secrets for part in value.split("\n")}
+        self._hidden = sorted((part for part in parts if len(part) > 3), key=len)
         self._clock = clock
         self._steps: dict[int, BuildStep] = {}
         self._began: dict[int, float] = {}
@@ -96,7 +97,8 @@ class BuildOutput:
 
     def take(self, line: str) -> None:
         """Read one line, without its end."""
-        line = _NOT_TEXT.sub("", self._without_secrets(line)).rstrip()
+        # In this order: an escape in the middle of a secret would hide it from the search and then be taken out.
+        line = self._without_secrets(_NOT_TEXT.sub("", line)).rstrip()
         if _DIGEST.match(line):
             return
         self.log.add(line)
