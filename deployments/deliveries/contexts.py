@@ -22,6 +22,7 @@ NONE, FOLDER, ARCHIVE = "none", "folder", "archive"
 #: Of a folder. Weights lie in such folders, so the bound is wide; the engine copies all of it.
 MOST_FOLDER_BYTES = 200 * 1024**3
 MOST_FOLDER_FILES = 100_000
+MOST_DEPTH = 100
 #: Names of files that hold secrets more often than not.
 _SECRET_FILES = {
     ".env",
@@ -79,10 +80,13 @@ def read_folder(path: str) -> Context:
     digest, size, count, warnings = hashlib.sha256(), 0, 0, []
     for entry in _entries(real):
         relative = Path(entry.path).relative_to(real).as_posix()
-        status = entry.stat(follow_symlinks=False)
-        if entry.is_symlink():
-            _require_inside(real, Path(entry.path), relative)
-        elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        try:
+            status = entry.stat(follow_symlinks=False)
+            if entry.is_symlink():
+                _require_inside(real, Path(entry.path), relative)
+        except FileNotFoundError:  # somebody works in the folder
+            continue
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
             message = _("The build context holds %(path)s, which is a device, a socket or a pipe.")
             raise InvalidInputError(message % {"path": relative})
         count += 1
@@ -133,8 +137,11 @@ def is_secret_file(path: str) -> bool:
     )
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path, *, depth: int = 0) -> Iterator[os.DirEntry[str]]:
     """Everything below ``folder``, in a steady order; links are not followed."""
+    if depth > MOST_DEPTH:
+        message = _("The build context holds folders more than %(count)d deep. Choose a folder below it.")
+        raise InvalidInputError(message % {"count": MOST_DEPTH})
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -144,7 +151,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     for entry in entries:
         yield entry
         if entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path))
+            yield from _entries(Path(entry.path), depth=depth + 1)
 
 
 def _require_inside(root: Path, link: Path, relative: str) -> None:
