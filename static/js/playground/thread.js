@@ -7,6 +7,8 @@ import { TurnView } from "berth/playground/turn_view";
 const TICK_MS = 500;
 /* Long chats are drawn from their end; the rest while nothing else is to be done. */
 const DRAWN_AT_ONCE = 12;
+/* Turns stand in groups: the browser asks of each group whether it is in view, and of turns only within those that are. */
+const GROUP = 20;
 
 const idle = globalThis.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 8 }), 16));
 
@@ -36,11 +38,20 @@ export class Thread {
         if (index >= path.length - DRAWN_AT_ONCE) view.draw();
         else this.waiting.push(view);
       } else view.draw();
-      if (this.element.children[index] !== view.element) this.element.insertBefore(view.element, this.element.children[index] ?? null);
+      this.place(view.element, index);
       if (versionsOf) view.showVersions(versionsOf(message));
     });
+    for (const group of this.element.querySelectorAll(".turn-group:empty")) group.remove();
     this.last = path.at(-1);
     if (this.waiting.length > 0) idle((deadline) => this.drawWaiting(deadline));
+  }
+
+  /** What goes away is the end of a branch, so that the groups before stay full. */
+  place(turn, index) {
+    const group = this.element.children[Math.floor(index / GROUP)] ?? this.element.appendChild(document.createElement("div"));
+    group.className = "turn-group";
+    const there = group.children[index % GROUP];
+    if (there !== turn) group.insertBefore(turn, there ?? null);
   }
 
   drawWaiting(deadline) {
