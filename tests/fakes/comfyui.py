@@ -55,10 +55,13 @@ class InterruptedByUserError(Exception):
 
 @dataclass
 class FakeComfyUi:
-    """Listens on a free port of 127.0.0.1. Each run takes ``steps`` steps; a test changes fields."""
+    """Listens on 127.0.0.1, on ``port`` or a free one. Each run takes ``steps`` steps; a test changes fields."""
 
     checkpoints: tuple[str, ...] = ("tiny.safetensors",)
+    port: int = 0
     steps: int = 2
+    #: Seconds that each step takes.
+    step_s: float = 0
     names_runs: bool = True
     #: A run waits before its first step until this is set.
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,9 +107,10 @@ class FakeComfyUi:
         application.router.add_get("/view", self._view)
         application.router.add_post("/interrupt", self._interrupt)
         application.router.add_get("/system_stats", self._system_stats)
+        application.router.add_get("/object_info/{node}", self._object_info)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.endpoint = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         self._worker = asyncio.create_task(self._work())
@@ -278,6 +282,10 @@ class FakeComfyUi:
     async def _system_stats(self, request: web.Request) -> web.Response:
         return web.json_response({"system": {"comfyui_version": "0.3.60"}, "devices": []})
 
+    async def _object_info(self, request: web.Request) -> web.Response:
+        node = request.match_info["node"]
+        return web.json_response({node: {"input": {}}} if node in NODES else {})
+
     async def _work(self) -> None:
         while True:
             while not self.pending:
@@ -342,6 +350,7 @@ class FakeComfyUi:
                 raise RuntimeError
             progress = {"value": step, "max": self.steps, "node": "sampler", **run}
             await self._send("progress", progress, client)
+            await asyncio.sleep(self.step_s)
             socket = self.sockets.get(client)
             if socket is not None and not socket.closed:
                 # BinaryEventTypes.PREVIEW_IMAGE, JPEG

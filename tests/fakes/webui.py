@@ -29,9 +29,12 @@ OUT_OF_MEMORY = {
 
 @dataclass
 class FakeWebUi:
-    """Listens on a free port of 127.0.0.1. Each image takes ``steps`` steps; a test changes fields."""
+    """Listens on 127.0.0.1, on ``port`` or a free one. Each image takes ``steps`` steps; a test changes fields."""
 
+    port: int = 0
     steps: int = 2
+    #: Seconds that each step takes.
+    step_s: float = 0
     pages: bool = True
     #: An image waits before its first step until this is set.
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,7 +75,7 @@ class FakeWebUi:
             application.router.add_get("/internal/ping", self._ping)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.endpoint = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
@@ -143,6 +146,7 @@ class FakeWebUi:
                 if self._stopped:
                     break
                 self._state["sampling_step"] = step
+                await asyncio.sleep(self.step_s)
             pictures.append(base64.b64encode(png(len(self.asked) * 16 + number)).decode())
         if self.has_grid and len(pictures) > 1:
             pictures.insert(0, base64.b64encode(png(255)).decode())

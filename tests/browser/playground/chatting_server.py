@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 # Run as a script, by a process that knows nothing of tests.
-sys.path.insert(0, str(Path(__file__).parent.parent.parent))
-from tests.browser.hostile_outputs import HOSTILE
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.browser.playground.hostile_outputs import HOSTILE
 
 PIECE = 997
 MARKDOWN = """\
@@ -137,5 +137,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--engine")
     parser.add_argument("--port", type=int, required=True)
     ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Handler).serve_forever()

@@ -47,6 +47,7 @@ def _image(field: object) -> Image.Image:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--engine")
     parser.add_argument("--port", type=int, required=True)
     application = web.Application(client_max_size=50 * 1024 * 1024)
     application.router.add_post("/v1/images/generations", generate)
