@@ -25,8 +25,10 @@ from .contexts import ARCHIVE, FOLDER, Context, read_folder
 from .dockerfile_text import base_image, check
 
 logger = logging.getLogger(__name__)
-#: How often the page's row is written; the page asks as often.
-WRITE_EVERY_S = 1.0
+#: How often the row is written while the client prints; the page asks twice a second, so a line is there within one.
+WRITE_EVERY_S = 0.25
+#: And while it prints nothing, for the seconds of the step that runs.
+WRITE_SELDOM_S = 1.0
 DELIVERY_LABEL = "berth.delivery"
 REVISION_LABEL = "berth.revision"
 BASE_LABEL = "org.opencontainers.image.base.digest"
@@ -85,12 +87,13 @@ def _build(job: ImageBuild, watch: Watch, folder: Path, mark: str) -> None:
 
 
 class _Telling:
-    """Writes what was printed into the row, each second at most, and gives up when the job is to end."""
+    """Writes what was printed into the row, a few times a second at most, and gives up when the job is to end."""
 
     def __init__(self, watch: Watch, clock: Callable[[], float] = time.monotonic) -> None:
         self._watch = watch
         self._clock = clock
         self._written_at = float("-inf")
+        self._written_lines = 0
         self._output: BuildOutput | None = None
 
     def tick(self, output: BuildOutput) -> None:
@@ -100,7 +103,8 @@ class _Telling:
         running = next((step for step in reversed(steps) if step.state == "running"), None)
         ended = sum(step.state != "running" for step in steps)
         self._watch.report(Progress(step=running.text[:100] if running else "", done=ended, unit="steps"))
-        if self._clock() - self._written_at >= WRITE_EVERY_S:
+        has_news = output.log.lines != self._written_lines
+        if self._clock() - self._written_at >= (WRITE_EVERY_S if has_news else WRITE_SELDOM_S):
             self.write()
         self._watch.check()
 
@@ -108,6 +112,7 @@ class _Telling:
         """Write it now."""
         self._written_at = self._clock()
         if self._output is not None:
+            self._written_lines = self._output.log.lines
             steps = [step.to_json() for step in self._output.steps()]
             self._watch.write(steps=steps, log=self._output.log.text())
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.conf import settings
+from django.db.models import Prefetch
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from deployments.exceptions import RuntimeUnavailableError
 from deployments.hints import hint_image_look
 from deployments.models import Delivery, ImageBuild
-from deployments.runtimes.docker.built_images import delete_image, find_image
+from deployments.runtimes.docker.built_images import delete_image, find_image, image_ids
 
 from .contexts import Context
 from .steps import State, StepState
 
-PREFETCH = ("image_builds", "image_builds__node")
+#: Without the logs, of which a list of deliveries may have hundreds of 128 KB each.
+PREFETCH = (Prefetch("image_builds", ImageBuild.objects.defer("log", "steps").select_related("node")),)
 
 
 def step_state(delivery: Delivery) -> StepState:
     """How the step stands; an image of this node is looked for in its engine, of another one by its worker."""
-    builds = sorted(delivery.image_builds.all(), key=lambda each: -each.pk)
-    if not builds:
+    newest = _newest(delivery)
+    if newest is None:
         return StepState(state=State.OPEN, sentence=_("Nothing has been built yet."))
-    newest = builds[0]
     state, sentence = _state_of(newest, delivery)
     when = newest.ended_at or newest.started_at or newest.created_at
     return StepState(state=state, sentence=sentence, who=newest.requested_by, when=when)
+
+
+def _newest(delivery: Delivery) -> ImageBuild | None:
+    if "image_builds" in getattr(delivery, "_prefetched_objects_cache", ()):
+        return max(delivery.image_builds.all(), key=lambda each: each.pk, default=None)
+    return delivery.image_builds.defer("log", "steps").select_related("node").first()
 
 
 def _state_of(newest: ImageBuild, delivery: Delivery) -> tuple[State, str]:
@@ -66,6 +75,19 @@ def look(build: ImageBuild) -> None:
     except RuntimeUnavailableError:
         return  # silence says nothing about the image
     _note(build, is_gone=found is None)
+
+
+def look_at_all(builds: Iterable[ImageBuild]) -> None:
+    """Note of each build of this node whether its image is still there, by one question to the engine."""
+    ours = [each for each in builds if each.image_id and each.node.name == settings.BERTH_NODE_NAME]
+    if not ours:
+        return
+    try:
+        there = image_ids()
+    except RuntimeUnavailableError:
+        return
+    for build in ours:
+        _note(build, is_gone=build.image_id not in there)
 
 
 def look_at(build_id: int) -> None:

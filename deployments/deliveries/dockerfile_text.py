@@ -46,12 +46,24 @@ class Problem:
     message: str
 
 
+class DockerfileError(InvalidInputError):
+    """A Dockerfile was refused; ``problem`` names the line."""
+
+    def __init__(self, problem: Problem) -> None:
+        message = problem.message
+        if problem.line:
+            told = {"line": problem.line, "message": problem.message}
+            message = _("Line %(line)s of the Dockerfile: %(message)s") % told
+        super().__init__(message, fields={"dockerfile": [message]})
+        self.problem = problem
+
+
 def instructions(text: str) -> list[Instruction]:
-    """The instructions in order. Raises InvalidInputError, naming the line, for a text that does not parse."""
+    """The instructions in order. Raises DockerfileError, naming the line, for a text that does not parse."""
     found = list(_read(text))
     problem = next(_order_problems(found), None)
     if problem:
-        raise refusal(problem)
+        raise DockerfileError(problem)
     return found
 
 
@@ -69,14 +81,14 @@ def secret_problems(found: Sequence[Instruction]) -> Iterator[Problem]:
 
 
 def check(text: str) -> list[Instruction]:
-    """The instructions of a Dockerfile that may be built. Raises InvalidInputError, naming the line."""
+    """The instructions of a Dockerfile that may be built. Raises DockerfileError, naming the line."""
     if len(text) > MOST_CHARACTERS:
         message = _("The Dockerfile is longer than %(count)s characters.") % {"count": f"{MOST_CHARACTERS:,}"}
-        raise InvalidInputError(message, fields={"dockerfile": [message]})
+        raise DockerfileError(Problem(line=0, message=message))
     found = instructions(text)
     problem = next(secret_problems(found), None)
     if problem:
-        raise refusal(problem)
+        raise DockerfileError(problem)
     return found
 
 
@@ -95,14 +107,6 @@ def base_image(found: Sequence[Instruction], arguments: Mapping[str, str]) -> st
             if match[2]:
                 stages[match[2].lower()] = image
     return "" if image == "scratch" else image
-
-
-def refusal(problem: Problem) -> InvalidInputError:
-    """The error that names the line."""
-    message = problem.message
-    if problem.line:
-        message = _("Line %(line)s of the Dockerfile: %(message)s") % {"line": problem.line, "message": problem.message}
-    return InvalidInputError(message, fields={"dockerfile": [message]})
 
 
 def _read(text: str) -> Iterator[Instruction]:
@@ -138,9 +142,9 @@ def _read(text: str) -> Iterator[Instruction]:
 def _instruction(line: int, word: str, rest: str) -> Instruction:
     if word.upper() not in INSTRUCTIONS:
         message = _("“%(word)s” is no instruction of a Dockerfile.") % {"word": word[:50]}
-        raise refusal(Problem(line=line, message=message))
+        raise DockerfileError(Problem(line=line, message=message))
     if not rest:
-        raise refusal(Problem(line=line, message=_("%(word)s says nothing.") % {"word": word.upper()}))
+        raise DockerfileError(Problem(line=line, message=_("%(word)s says nothing.") % {"word": word.upper()}))
     return Instruction(line=line, word=word.upper(), rest=rest)
 
 
@@ -151,7 +155,7 @@ def _heredocs(rest: str, lines: Sequence[str], at: int, begins: int) -> tuple[in
         while True:
             if at >= len(lines):
                 message = _("The text that %(name)s should end has no end.") % {"name": name}
-                raise refusal(Problem(line=begins + 1, message=message))
+                raise DockerfileError(Problem(line=begins + 1, message=message))
             line = lines[at].lstrip("\t") if dash else lines[at]
             at += 1
             if line == name:

@@ -11,12 +11,9 @@ from django.utils.translation import gettext as _
 from deployments.exceptions import InvalidInputError
 from deployments.models import Delivery, ImageBuild
 
-from .dockerfile_text import Problem, instructions, secret_problems
+from .dockerfile_text import DockerfileError, Problem, instructions, secret_problems
 from .linting import Finding, lint
 from .steps import State, StepState
-
-#: What :func:`step_state` reads of a delivery, for lists to fetch together.
-PREFETCH = ("image_builds",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +34,8 @@ def review(text: str) -> Review:
     findings = lint(text)
     try:
         problems = list(secret_problems(instructions(text)))
-    except InvalidInputError as error:
-        problems = [Problem(line=0, message=str(error))]
+    except DockerfileError as error:
+        problems = [error.problem]
     else:
         # Berth's reading is coarser than hadolint's: what only that one cannot parse, the engine may not either.
         parse = [each for each in findings or () if each.code == "DL1000"]
@@ -56,8 +53,7 @@ def changes_since(build: ImageBuild | None, text: str) -> list[tuple[str, str]]:
 
 def last_built(delivery: Delivery) -> ImageBuild | None:
     """The newest build that was done."""
-    done = [each for each in delivery.image_builds.all() if each.state == ImageBuild.State.DONE]
-    return max(done, key=lambda each: each.pk, default=None)
+    return delivery.image_builds.filter(state=ImageBuild.State.DONE).defer("log", "steps").first()
 
 
 def dockerfile_path(path: str) -> PurePosixPath:

@@ -12,6 +12,7 @@ from django_htmx.http import HttpResponseStopPolling
 
 from deployments.actors import BUILD_IMAGES, Actor, explain_missing
 from deployments.deliveries.build_forms import BuildForm
+from deployments.deliveries.builds import look_at_all
 from deployments.deliveries.contexts import Context
 from deployments.deliveries.steps import step_context
 from deployments.exceptions import InvalidInputError
@@ -95,7 +96,9 @@ def _shown(request: PageRequest, delivery: Delivery) -> ShownBuild | None:
 
 
 def _history(delivery: Delivery) -> list[ImageBuild]:
-    return list(delivery.image_builds.select_related("node").defer(*HEAVY)[:MOST_SHOWN])
+    builds = list(delivery.image_builds.select_related("node").defer(*HEAVY)[:MOST_SHOWN])
+    look_at_all(builds)
+    return builds
 
 
 def _initial(delivery: Delivery) -> dict[str, object]:

@@ -44,9 +44,10 @@ class BuildStep:
 
 
 class BoundedLog:
-    """The first and the last lines of a long text."""
+    """The first and the last lines of a long text; ``lines`` counts all."""
 
     def __init__(self) -> None:
+        self.lines = 0
         self._head: list[str] = []
         self._head_size = 0
         self._tail: deque[str] = deque()
@@ -55,6 +56,7 @@ class BoundedLog:
 
     def add(self, line: str) -> None:
         """Take one line, without its end."""
+        self.lines += 1
         line = line[:MOST_LINE]
         size = len(line) + 1
         if not self._tail and self._head_size + size <= HEAD_CHARACTERS:

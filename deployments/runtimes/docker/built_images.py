@@ -34,6 +34,12 @@ def find_image(image: str) -> BuiltImage | None:
     return BuiltImage(image_id=found["Id"], size_bytes=int(found["Size"]), labels=labels)
 
 
+def image_ids() -> set[str]:
+    """The ids of all images here, with a name or without. Raises RuntimeUnavailableError."""
+    with answers() as client:
+        return {str(each) for each in client.images(quiet=True)}
+
+
 def digest_of(image: str) -> str:
     """What ``image`` is at this moment: its digest here or at its registry, else its id here; empty when not known."""
     with answers() as client:
