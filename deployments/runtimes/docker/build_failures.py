@@ -52,7 +52,8 @@ def failure(output: BuildOutput, exit_code: int) -> BuildError:
     why = _("exit code %(code)s") % {"code": exited[1]} if exited else said[:300]
     told = _("The step “%(step)s” failed: %(why)s.") % {"step": step.text, "why": why.rstrip(".")}
     if words := output.last_words():
-        told = f"{told} {_('It printed last: %(words)s') % {'words': words[:300]}}"
+        said_last = _("It printed last: %(words)s") % {"words": words[:300]}
+        told = f"{told} {said_last}"
     return BuildError(told, code="step_failed")
 
 
