@@ -32,9 +32,12 @@ def step_state(delivery: Delivery) -> StepState:
 
 
 def _newest(delivery: Delivery) -> ImageBuild | None:
+    """The build that tells the step's state: one that was cancelled only where there is no other."""
+    cancelled = ImageBuild.State.CANCELLED
     if "image_builds" in getattr(delivery, "_prefetched_objects_cache", ()):
-        return max(delivery.image_builds.all(), key=lambda each: each.pk, default=None)
-    return delivery.image_builds.defer("log", "steps").select_related("node").first()
+        return max(delivery.image_builds.all(), key=lambda each: (each.state != cancelled, each.pk), default=None)
+    builds = delivery.image_builds.defer("log", "steps").select_related("node")
+    return builds.exclude(state=cancelled).first() or builds.first()
 
 
 def _state_of(newest: ImageBuild, delivery: Delivery) -> tuple[State, str]:

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from deployments.actors import Actor
 from deployments.deliveries import builds
-from deployments.deliveries.steps import step_states
+from deployments.deliveries.steps import prefetched_relations, step_states
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError, RuntimeUnavailableError
 from deployments.models import AuditEntry, ContextArchive, Delivery, ImageBuild, Node
 from deployments.runtimes.docker.built_images import BuiltImage
@@ -283,6 +283,18 @@ def test_the_step_is_red_once_its_image_is_gone_and_says_who_deleted_it(
         "The image berth-test/built:1 was deleted by editor. Build it again.",
     )
     assert editor.post(f"/deliveries/{delivery.pk}/build/{job.pk}/delete/").status_code == 409
+
+
+@pytest.mark.parametrize("relations", [[], prefetched_relations()], ids=["alone", "in a list"])
+def test_a_later_build_that_was_cancelled_leaves_the_step_as_it_was(images: set[str], relations: list[str]) -> None:
+    images.add("sha256:1")
+    delivery = make_delivery()
+    make_build(delivery=delivery, state="cancelled", cancelled_by="ops1")
+    assert state_of(delivery, "build")[0] == "open"
+    finished(delivery)
+    make_build(delivery=delivery, state="cancelled", cancelled_by="ops1")
+    found = builds.step_state(Delivery.objects.prefetch_related(*relations).get())
+    assert found.state == "done"
 
 
 def test_a_silent_engine_says_nothing_about_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
