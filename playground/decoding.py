@@ -44,6 +44,21 @@ def decode_picture(content: bytes, *, name: str, longest_side: int | None = None
         raise InvalidInputError(_("%(path)s is no PNG, JPEG, GIF or WebP picture.") % {"path": name}) from error
 
 
+def thumbnail(content: bytes, *, side: int) -> bytes:
+    """A picture that was taken before, as a WebP that fits into a square of ``side`` pixels.
+
+    Costs a processor some 20 ms for a million pixels.
+    """
+    with Image.open(io.BytesIO(content), formats=list(MEDIA_TYPES)) as image:
+        # JPEGs are decoded smaller at once.
+        image.draft("RGB", (side, side))
+        upright = ImageOps.exif_transpose(image)
+        upright.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2)
+        written = io.BytesIO()
+        upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(written, format="WEBP", quality=80)
+    return written.getvalue()
+
+
 def _decoded(content: bytes, name: str, longest_side: int | None) -> DecodedPicture:
     with Image.open(io.BytesIO(content), formats=list(MEDIA_TYPES)) as image:
         if image.width * image.height > MOST_PIXELS:

@@ -73,6 +73,7 @@ def compare_strings() -> dict[str, str]:
     """The same for Compare, over those of chats."""
     return chat_strings() | {
         "column": _("Column {n}"),
+        "not_ready": _("not ready"),
         "column_of": _("{n}: {config}"),
         "best": _("Best"),
         "best_of": _("{config} is best"),

@@ -85,6 +85,14 @@ def chat_targets(wanted: str, *, protocols: Container[str] = CHAT_PROTOCOLS.keys
     return ChatTargets(ready=ready, chosen=None, wanted=WantedTarget(config=config, deployment=run))
 
 
+def chat_choices() -> dict[str, list[str]]:
+    """Names of the configs that chat: those that are "ready", and the "others". Two queries."""
+    ready = [one.config for one in _by_config([one for one in ready_endpoints() if one.protocol in CHAT_PROTOCOLS])]
+    chatting = Config.objects.filter(archived_at=None, protocol__in=CHAT_PROTOCOLS).order_by("name")
+    others = chatting.exclude(name__in=ready).values_list("name", flat=True)
+    return {"ready": ready, "others": list(others)}
+
+
 def request_target(name: str, *, protocol: str | None) -> RequestTarget:
     """What ``name``, a config or a model, means for a request.
 

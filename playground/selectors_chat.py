@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from deployments.exceptions import NotFoundError
 
 from .answers.facts import AnswerFacts, facts_of
-from .models import Conversation, Message, Picture, Preset, ShareLink
+from .models import Comparison, Conversation, Message, Picture, Preset, ShareLink
 
 LISTED: Final = 100
 _LONGEST_SEARCH: Final = 200
@@ -49,6 +50,17 @@ def conversations_of(
         said = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=search)
         found = found.filter(Q(title__icontains=search) | Exists(said))
     return found[:LISTED]
+
+
+def page_of(conversation: Conversation) -> str:
+    """Where it is shown: requests for images and columns of comparisons are conversations too."""
+    if conversation.purpose == Conversation.Purpose.IMAGES:
+        image = Picture.objects.filter(messages__answer__message__conversation=conversation).order_by("pk").first()
+        return reverse("playground:images") + (f"?image={image.pk}" if image else "")
+    if conversation.purpose == Conversation.Purpose.COMPARE:
+        comparison = Comparison.objects.filter(columns__conversation=conversation).first()
+        return reverse("playground:comparison", args=[comparison.pk]) if comparison else reverse("playground:compare")
+    return reverse("playground:conversation", args=[conversation.pk])
 
 
 def find_conversation(conversation_id: int, user_id: int) -> Conversation:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from .models import Comparison, ComparisonBatch, ComparisonCell, ComparisonRound, Picture
-from .selectors_chat import MessageFacts, message_facts
+from .selectors_chat import MessageFacts, message_facts, picture_facts
 from .services.comparisons import no_such_comparison
 
 LISTED: Final = 50
@@ -38,10 +38,11 @@ class RoundLine:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundFacts:
-    """A round that is looked at: its whole prompt, and the answers by column in their order."""
+    """A round that is looked at: its whole prompt with its pictures, and the answers by column in their order."""
 
     id: int
     prompt: str
+    pictures: list[dict[str, Any]]
     vote: str
     best: int | None
     answers: list[MessageFacts]
@@ -83,7 +84,7 @@ def find_comparison(comparison_id: int, user_id: int) -> Comparison:
 
 
 def comparison_state(comparison: Comparison | None, *, round_id: int | None = None) -> ComparisonState:
-    """Everything, with the answers of one round: ``round_id``, else the newest. Six queries.
+    """Everything, with the answers of one round: ``round_id``, else the newest. Seven queries.
 
     Raises NotFoundError for a round of another comparison.
     """
@@ -118,13 +119,22 @@ def _line(each: ComparisonRound) -> RoundLine:
 
 
 def _round(comparison: Comparison, round_id: int) -> RoundFacts:
-    pictures = Prefetch("answer__message__pictures", queryset=Picture.objects.defer("content"))
-    cells = ComparisonCell.objects.select_related("answer__message", "column").prefetch_related(pictures)
+    without_bytes = Picture.objects.defer("content")
+    shown = [Prefetch(f"answer__message__{of}pictures", queryset=without_bytes) for of in ("", "parent__")]
+    cells = ComparisonCell.objects.select_related("answer__message__parent", "column").prefetch_related(*shown)
     found = comparison.rounds.filter(pk=round_id).prefetch_related(Prefetch("cells", queryset=cells)).first()
     if found is None:
         raise no_such_comparison()
-    answers = [message_facts(cell.answer.message) for cell in found.cells.all()]
-    return RoundFacts(id=found.pk, prompt=found.prompt, vote=found.vote, best=found.best_id, answers=answers)
+    messages = [cell.answer.message for cell in found.cells.all()]
+    said = messages[0].parent if messages else None
+    return RoundFacts(
+        id=found.pk,
+        prompt=found.prompt,
+        pictures=[picture_facts(picture) for picture in said.pictures.all()] if said else [],
+        vote=found.vote,
+        best=found.best_id,
+        answers=[message_facts(message) for message in messages],
+    )
 
 
 def _batch(comparison: Comparison) -> BatchFacts | None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from django.db.models import Prefetch, QuerySet
 
 from .drawing.engines import PROTOCOL, can_edit, knows_more
-from .models import Answer, Conversation, Message, Picture
+from .models import Answer, Conversation, Message, Picture, ShareLink
 from .selectors import ChatTargets, chat_targets
+from .selectors_chat import Branch, links_of
 from .services.drawing import no_such_image
 
 #: Requests on one page of the gallery.
@@ -39,6 +40,11 @@ class Job:
         """That of the first image: as the engine told it, else as it was asked for."""
         asked = self.answer.settings.get("seed")
         return self.answer.seed if self.answer.seed is not None else asked
+
+    @property
+    def links(self) -> Sequence[ShareLink]:
+        """By which others see it now."""
+        return list(links_of(self.answer.message.conversation))
 
     @property
     def count(self) -> int:
@@ -118,6 +124,11 @@ def find_job(answer_id: int, user_id: int) -> Job:
     if answer is None:
         raise no_such_image()
     return Job(answer=answer)
+
+
+def shared_job(branch: Branch) -> Job:
+    """The request that a link shows."""
+    return Job(answer=branch.messages[-1].answer)
 
 
 def find_image(picture_id: int, user_id: int) -> Image:

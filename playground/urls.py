@@ -35,6 +35,7 @@ urlpatterns = [
     path("playground/answers/<int:pk>/stop/", views_chat.stop, name="stop_answer"),
     path("playground/pictures/", views_kept.picture_add, name="picture_add"),
     path("playground/pictures/<int:pk>/", views_kept.picture, name="picture"),
+    path("playground/pictures/<int:pk>/small/", views_kept.picture_small, name="picture_small"),
     path("playground/pictures/<int:pk>/drop/", views_kept.picture_drop, name="picture_drop"),
     path("playground/presets/", views_kept.preset_keep, name="preset_keep"),
     path("playground/presets/<int:pk>/delete/", views_kept.preset_delete, name="preset_delete"),

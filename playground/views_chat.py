@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -27,6 +26,7 @@ from .selectors_chat import (
     links_of,
     message_facts,
     message_tree,
+    page_of,
     presets_for,
 )
 from .services import conversations as services
@@ -35,13 +35,15 @@ from .services.pictures import SIDES
 
 @require_safe
 @for_viewers
-def chat(request: PageRequest, pk: int | None = None) -> HttpResponse:
-    """The playground with a new or a kept conversation; ``?config=`` preselects.
+def chat(request: PageRequest, pk: int | None = None) -> HttpResponseBase:
+    """The playground with a new or a kept conversation; ``?config=`` preselects. What is no chat has a page of its own.
 
     htmx gets the choice of configs, or what ``?part=`` names: the conversation's head, the list of conversations, what
     is to be started.
     """
     conversation = None if pk is None else find_conversation(pk, request.user.pk)
+    if conversation is not None and conversation.purpose != Conversation.Purpose.CHAT:
+        return redirect(page_of(conversation))
     part = request.GET.get("part", "targets") if wants_fragment(request) else ""
     if part == "head":
         return render(request, "playground/chat_head.html", _head(conversation))

@@ -19,15 +19,16 @@ from .answers.storing import interrupt_dead_answers
 from .chat.settings import THINK_WORDS, read_settings
 from .comparing.exporting import as_csv, as_records
 from .comparing.storing import interrupt_dead_batches
-from .json_views import answers_json, number_in, plain, takes_json, text_in, told
+from .json_views import answers_json, number_in, numbers_in, plain, takes_json, text_in, told
 from .modes import modes
 from .page_strings import compare_strings
 from .parameters import PARAMETERS
-from .selectors import chat_targets
+from .selectors import chat_choices
 from .selectors_compare import comparison_state, comparisons_of, find_comparison
 from .services import comparisons as services
 from .services.comparison_batches import begin_batch
 from .services.conversations import Question
+from .services.pictures import SIDES
 
 
 @require_safe
@@ -45,10 +46,11 @@ def compare(request: PageRequest, pk: int | None = None) -> HttpResponse:
     _mark_dead()
     may_send = Actor.person(request.user).may(TRY_MODELS)
     context |= {
-        "ready": [target.config for target in chat_targets("").ready],
+        "ready": chat_choices(),
         "state": plain(comparison_state(comparison)),
         "parameters": PARAMETERS,
         "think_words": THINK_WORDS,
+        "sides": SIDES,
         "strings": compare_strings(),
         "why_not": "" if may_send else explain_missing(TRY_MODELS),
     }
@@ -71,6 +73,9 @@ def compare_ask(request: PageRequest) -> object:
     content, actor = told(request), Actor.person(request.user)
     questions = _questions(content.get("columns"))
     prompt, is_set = text_in(content, "prompt"), content.get("set") is True
+    picture_ids = numbers_in(content, "pictures")
+    if is_set and picture_ids:
+        raise InvalidInputError(_("A set of prompts shows no pictures. Send them with one prompt."))
     comparison_id = number_in(content, "comparison")
     begun = None if comparison_id else services.begin_comparison(questions, actor=actor, title=prompt)
     number = comparison_id or (begun.pk if begun else 0)
@@ -78,7 +83,7 @@ def compare_ask(request: PageRequest) -> object:
         if is_set:
             begin_batch(number, prompt, actor=actor, questions=questions)
         else:
-            services.ask_round(number, prompt, actor=actor, questions=questions)
+            services.ask_round(number, prompt, actor=actor, questions=questions, picture_ids=picture_ids)
     except Exception:
         # A comparison that asks nothing is not kept.
         if begun is not None:

@@ -33,6 +33,8 @@ def images(request: PageRequest) -> HttpResponse:
     """
     if wants_fragment(request) and request.GET.get("part") == "targets":
         return render(request, "playground/image_targets.html", _targets(request, request.GET.get("config", "")))
+    if wants_fragment(request) and request.GET.get("part") == "gallery":
+        return render(request, "playground/image_gallery.html", {"page": gallery(request.user.pk)})
     return _page(request, _begun(request))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -13,20 +15,27 @@ from deployments.exceptions import InvalidInputError, NotFoundError
 from deployments.views.fragments import PageRequest, for_viewers
 
 from .chat.settings import read_settings
+from .decoding import thumbnail
 from .exporting import as_json, as_markdown, file_name
 from .json_views import plain, takes_json, text_in, told
+from .models import Conversation
 from .page_strings import chat_strings
 from .selectors_chat import (
     branch_to,
     find_conversation,
     find_picture,
     message_facts,
+    page_of,
     picture_facts,
     shared_branch,
 )
+from .selectors_images import shared_job
 from .services.pictures import MOST_BYTES, drop_picture, take_picture
 from .services.presets import PresetContent, delete_preset, keep_preset
 from .services.sharing import revoke_link, share_branch
+
+#: Of the gallery, in pixels: a column of 15 rem on a dense screen.
+THUMBNAIL: Final = 512
 
 
 @takes_json
@@ -59,7 +68,19 @@ def picture_drop(request: PageRequest, pk: int) -> object:
 def picture(request: PageRequest, pk: int) -> HttpResponseBase:
     """The picture itself. It was decoded before it was taken, and the browser is told to guess nothing."""
     found = find_picture(pk, request.user.pk)
-    response = HttpResponse(bytes(found.content), content_type=found.media_type)
+    return _file(bytes(found.content), found.media_type)
+
+
+@require_safe
+@for_viewers
+def picture_small(request: PageRequest, pk: int) -> HttpResponseBase:
+    """The picture as the gallery shows it: a page of forty full ones would be a hundred megabytes."""
+    found = find_picture(pk, request.user.pk)
+    return _file(thumbnail(bytes(found.content), side=THUMBNAIL), "image/webp")
+
+
+def _file(content: bytes, media_type: str) -> HttpResponse:
+    response = HttpResponse(content, content_type=media_type)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"
     response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
@@ -90,8 +111,8 @@ def preset_delete(request: PageRequest, pk: int) -> object:
 @for_viewers
 def share(request: PageRequest, pk: int) -> HttpResponseBase:
     """A link to the branch that is looked at."""
-    share_branch(pk, actor=Actor.person(request.user))
-    response = redirect("playground:conversation", pk)
+    link = share_branch(pk, actor=Actor.person(request.user))
+    response = redirect(page_of(link.conversation))
     response.status_code = 303
     return response
 
@@ -101,7 +122,7 @@ def share(request: PageRequest, pk: int) -> HttpResponseBase:
 def unshare(request: PageRequest, pk: int) -> HttpResponseBase:
     """End a link."""
     link = revoke_link(pk, actor=Actor.person(request.user))
-    response = redirect("playground:conversation", link.conversation_id)
+    response = redirect(page_of(link.conversation))
     response.status_code = 303
     return response
 
@@ -111,6 +132,8 @@ def unshare(request: PageRequest, pk: int) -> HttpResponseBase:
 def shared(request: PageRequest, token: str) -> HttpResponse:
     """A conversation that somebody shared, to read only."""
     branch = shared_branch(token)
+    if branch.conversation.purpose == Conversation.Purpose.IMAGES:
+        return render(request, "playground/shared_images.html", {"job": shared_job(branch)})
     state = {"messages": [plain(message_facts(message)) for message in branch.messages]}
     context = {"conversation": branch.conversation, "state": state, "strings": chat_strings()}
     return render(request, "playground/shared.html", context)

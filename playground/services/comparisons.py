@@ -73,8 +73,9 @@ def ask_round(
     actor: Actor,
     questions: Sequence[Question],
     batch: ComparisonBatch | None = None,
+    picture_ids: Sequence[int] = (),
 ) -> ComparisonRound:
-    """Ask every column the same, each with its settings; all of them or none.
+    """Ask every column the same, each with its settings and all with the same pictures; all of them or none.
 
     Raises NotAllowedError, NotFoundError, InvalidInputError, or ConflictError while too much is under way.
     """
@@ -92,7 +93,14 @@ def ask_round(
             column.settings = question.settings.to_json()
             column.save(update_fields=["settings"])
             # Each round begins anew: what a column was asked before must not colour what it is asked now.
-            asked = say(column.conversation_id, prompt, actor=actor, question=question, parent_id=None)
+            asked = say(
+                column.conversation_id,
+                prompt,
+                actor=actor,
+                question=question,
+                parent_id=None,
+                picture_ids=picture_ids,
+            )
             ComparisonCell.objects.create(round=made, column=column, answer=asked.answer)
         comparison.title = comparison.title or " ".join(prompt.split())[:_TITLE]
         comparison.save(update_fields=["title", "updated_at"])

@@ -9,6 +9,7 @@ import { PromptForm } from "berth/playground/compare_composer";
 import { attachScrolling } from "berth/playground/compare_scroll";
 import { attachSettings } from "berth/playground/compare_settings";
 import { Table } from "berth/playground/compare_table";
+import { pictureOf } from "berth/playground/turn_view";
 import { words } from "berth/playground/words";
 
 const BATCH_MS = 1000;
@@ -20,7 +21,7 @@ attach("[data-compare]", (root) => {
   let state = json("compare-state");
   let timer;
   let scrolling;
-  const columns = new Columns(root, { ready: json("compare-ready"), changed: () => scrolling?.draw() });
+  const columns = new Columns(root, { ...json("compare-ready"), changed: () => scrolling?.draw() });
   columns.begin(state.columns);
   scrolling = attachScrolling(root, columns);
   attachSettings(root, columns);
@@ -45,6 +46,7 @@ attach("[data-compare]", (root) => {
     part("round").hidden = index < 0;
     part("place").textContent = words("round", { n: index + 1, of: state.rounds.length });
     part("asked").textContent = state.round?.prompt ?? "";
+    part("shown-pictures").replaceChildren(...(state.round?.pictures ?? []).map((picture) => pictureOf(picture, base)));
     part('step="-1"').disabled = index <= 0;
     part('step="1"').disabled = index >= state.rounds.length - 1;
     form.showBatch(isBatch() || state.batch?.error ? state.batch : null);
@@ -77,11 +79,11 @@ attach("[data-compare]", (root) => {
     }
   }
 
-  function send({ prompt, set }) {
+  function send({ prompt, set, pictures }) {
     return tried(async () => {
       if (!columns.questions) throw new Error(words("two"));
       const isNew = state.comparison === null;
-      const told = await post(`${url}ask/`, { comparison: state.comparison, columns: columns.questions, prompt, set });
+      const told = await post(`${url}ask/`, { comparison: state.comparison, columns: columns.questions, prompt, set, pictures });
       take(told);
       if (!isNew) return;
       history.replaceState(null, "", told.url);

@@ -7,11 +7,12 @@ const MOST = 6;
 
 export class Columns {
   /** `changed()` after columns came, went or were named otherwise. */
-  constructor(root, { ready, changed }) {
+  constructor(root, { ready, others, changed }) {
     this.root = root;
     this.shelf = root.querySelector("[data-columns]");
     this.template = root.querySelector("template[data-column]");
     this.ready = ready;
+    this.others = others;
     this.changed = changed;
     this.all = [];
     this.fixed = false;
@@ -36,8 +37,11 @@ export class Columns {
     const element = this.template.content.firstElementChild.cloneNode(true);
     const part = (name) => element.querySelector(`[data-${name}]`);
     const choice = part("config");
-    const names = config && !this.ready.includes(config) ? [config, ...this.ready] : this.ready;
-    choice.append(...names.map((name) => new Option(name, name)));
+    const gone = config && ![...this.ready, ...this.others].includes(config) ? [config] : [];
+    choice.append(...[...this.ready, ...gone].map((name) => new Option(name, name)));
+    const group = Object.assign(document.createElement("optgroup"), { label: words("not_ready") });
+    group.append(...this.others.map((name) => new Option(name, name)));
+    if (this.others.length > 0) choice.append(group);
     choice.value = config ?? "";
     this.all.push({ id, element, part, choice, settings, view: null });
     this.shelf.append(element);
@@ -64,6 +68,9 @@ export class Columns {
       column.choice.setAttribute("aria-label", name);
       column.part("body").setAttribute("aria-label", words("column_of", { n: index + 1, config: column.choice.value }));
       column.choice.disabled = this.fixed;
+      const idle = this.others.includes(column.choice.value);
+      column.part("start").hidden = !idle;
+      if (idle) column.part("start-link").href = this.root.dataset.configUrl.replace("CONFIG", encodeURIComponent(column.choice.value));
       column.part("remove").hidden = this.fixed || this.all.length <= FEWEST;
     });
     this.root.querySelector("[data-add]").hidden = this.fixed || this.all.length >= MOST;

@@ -1,12 +1,14 @@
 /* The prompt to all columns, or a set of prompts; and what is said above it. */
 
+import { Pictures } from "berth/playground/pictures";
 import { words } from "berth/playground/words";
 
 export class PromptForm {
-  /** `send({ prompt, set })` gives whether it was taken; `stop()`. */
+  /** `send({ prompt, set, pictures })` gives whether it was taken; `stop()`. */
   constructor(root, { send, stop }) {
     this.form = root.querySelector("[data-composer]");
     this.prompt = this.part("prompt");
+    this.pictures = new Pictures(this.form, { complain: (sentence) => this.tell(sentence) });
     this.send = send;
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -38,10 +40,14 @@ export class PromptForm {
 
   async submit() {
     const prompt = this.prompt.value.trim();
-    if (!prompt || this.sending || !this.part("send") || this.part("send").hidden) return;
+    const pictures = this.pictures.ids;
+    if ((!prompt && pictures.length === 0) || this.sending || !this.part("send") || this.part("send").hidden) return;
     this.sending = true;
     this.tell();
-    if (await this.send({ prompt, set: this.part("set").checked })) this.prompt.value = "";
+    if (await this.send({ prompt, pictures, set: this.part("set").checked })) {
+      this.prompt.value = "";
+      this.pictures.set([]);
+    }
     this.sending = false;
   }
 

@@ -26,6 +26,19 @@ function show(job, { step, steps }) {
   job.querySelector("[data-image-step]").textContent = steps > 0 ? words("step", { step: step ?? 0, steps }) : words("turn");
 }
 
+/* Other tabs of this person: one that draws tells the others, and whoever comes back to a tab sees what others drew. */
+const tabs = new BroadcastChannel("berth-images");
+const isFirstPage = !new URLSearchParams(location.search).has("before");
+
+function renew() {
+  if (isFirstPage && document.visibilityState === "visible") {
+    globalThis.htmx.ajax("GET", `${location.pathname}?part=gallery`, { target: "#gallery", swap: "morph" });
+  }
+}
+
+tabs.addEventListener("message", renew);
+document.addEventListener("visibilitychange", renew);
+
 function say(sentence) {
   document.querySelector("[data-images] [data-said]").textContent = sentence;
 }
@@ -59,10 +72,13 @@ attach("[data-image-composer]", (form) => {
     event.preventDefault();
     form.requestSubmit(form.querySelector("[type=submit]"));
   };
+  const asked = ({ detail }) => detail.successful && detail.elt === form && tabs.postMessage("drawing");
+  form.addEventListener("htmx:afterRequest", asked);
   form.addEventListener("change", chosen);
   form.addEventListener("keydown", key);
   return () => {
     detachMask();
+    form.removeEventListener("htmx:afterRequest", asked);
     form.removeEventListener("change", chosen);
     form.removeEventListener("keydown", key);
   };

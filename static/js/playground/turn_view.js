@@ -90,11 +90,7 @@ export class TurnView {
     this.part("text").textContent = this.message.text;
     const shelf = this.part("shown");
     shelf.hidden = this.message.pictures.length === 0;
-    for (const picture of this.message.pictures) {
-      const image = document.createElement("img");
-      Object.assign(image, { src: `${this.context.base}pictures/${picture.id}/`, alt: words("picture", picture), loading: "lazy", width: picture.width, height: picture.height });
-      shelf.append(image);
-    }
+    shelf.append(...this.message.pictures.map((picture) => pictureOf(picture, this.context.base)));
   }
 
   /** Say which of `versions` this is. */
@@ -110,6 +106,12 @@ export class TurnView {
     cancelAnimationFrame(this.frame);
     this.element.remove();
   }
+}
+
+/** An image element for what stands in a message. */
+export function pictureOf({ id, width, height, name }, base) {
+  const image = document.createElement("img");
+  return Object.assign(image, { src: `${base}pictures/${id}/`, alt: words("picture", { name, width, height }), loading: "lazy", width, height });
 }
 
 function readable(text) {
