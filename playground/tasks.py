@@ -11,8 +11,9 @@ from deployments.redis import RedisError
 
 from .answers.storing import interrupt_dead_answers
 from .comparing.storing import interrupt_dead_batches
+from .deliveries.testing import run_image_test
 from .loadtests.work import run_load_test
-from .models import LoadTest
+from .models import ImageTest, LoadTest
 from .services.pictures import drop_unsent_pictures
 from .services.usage import delete_old_usage, roll_up
 
@@ -51,3 +52,9 @@ def drop_pictures() -> None:
 def load_test(test_id: int) -> None:
     """Run one load test on this node."""
     carry_out(LoadTest, test_id, run_load_test)
+
+
+@shared_task(name=ImageTest.TASK)
+def image_test(test_id: int) -> None:
+    """Test one image on this node."""
+    carry_out(ImageTest, test_id, run_image_test)

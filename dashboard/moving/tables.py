@@ -40,6 +40,7 @@ MOVED: Final = (
     "playground.ComparisonRound",
     "playground.ComparisonCell",
     "playground.LoadTest",
+    "playground.ImageTest",
     "admin.LogEntry",
 )
 #: Table -> why it stays.

@@ -41,6 +41,7 @@ TARGET_TITLES: Final[dict[str, Promise]] = {
     "concurrent_users": gettext_lazy("Users at once"),
     "first_token_ms": gettext_lazy("First token p95, ms, at most"),
     "tokens_per_s": gettext_lazy("Tokens a second"),
+    "stream_tokens_per_s": gettext_lazy("Tokens a second of one answer"),
     "context_length": gettext_lazy("Context length"),
 }
 _LARGEST_TARGET: Final = 10**9

@@ -11,12 +11,15 @@ from .figures import Level, error_share
 #: A level with more errors than this carries nobody.
 MOST_ERRORS_SHARE: Final = 0.01
 
-TargetName = Literal["requests_per_s", "concurrent_users", "first_token_ms", "tokens_per_s", "context_length"]
+TargetName = Literal[
+    "requests_per_s", "concurrent_users", "first_token_ms", "tokens_per_s", "stream_tokens_per_s", "context_length"
+]
 TARGETS: Final[tuple[TargetName, ...]] = (
     "requests_per_s",
     "concurrent_users",
     "first_token_ms",
     "tokens_per_s",
+    "stream_tokens_per_s",
     "context_length",
 )
 
@@ -46,7 +49,8 @@ def verdicts(
     """Pass or fail for each of :data:`TARGETS` that ``targets`` sets (to a number above zero).
 
     Only levels with at most 1 % of errors and nothing unfinished count. Requests a second and tokens a second (of all
-    streams together) are the best of them; users at once the highest of them, and it has to hold the time to the
+    streams together) are the best of them; the tokens a second of one stream are their median, of the level at which
+    the time to the first token is told; users at once the highest of them, and it has to hold the time to the
     first token where that is a target too. The time to the first token is the 95th percentile at the wanted number of
     users (at the next level above it; the highest level counts as failed where none reached it), without such a
     target at the lowest level. The context is the longest prompt with its answer that was answered whole: of any
@@ -71,6 +75,18 @@ def _requests(wanted: Wanted, good: Sequence[Level], _context: int | None) -> Ve
 
 def _tokens(wanted: Wanted, good: Sequence[Level], _context: int | None) -> Verdict:
     return _best("tokens_per_s", wanted, good, [level.get("tokens_per_s") for level in good])
+
+
+def _stream(wanted: Wanted, good: Sequence[Level], _context: int | None) -> Verdict:
+    name: TargetName = "stream_tokens_per_s"
+    known = [(level["concurrency"], spread["p50"]) for level in good if (spread := level.get("stream_tokens_per_s"))]
+    if not known:
+        return Verdict(target=name, wanted=wanted[name], measured=None, passed=None)
+    users = wanted.get("concurrent_users", 0)
+    reached = [each for each in known if each[0] >= users]
+    concurrency, rate = min(reached) if reached else max(known)
+    passed = rate >= wanted[name] and bool(reached)
+    return Verdict(target=name, wanted=wanted[name], measured=rate, passed=passed, concurrency=concurrency)
 
 
 def _best(name: TargetName, wanted: Wanted, good: Sequence[Level], values: Sequence[float | None]) -> Verdict:
@@ -132,5 +148,6 @@ _VERDICTS: Final = {
     "concurrent_users": _users,
     "first_token_ms": _first,
     "tokens_per_s": _tokens,
+    "stream_tokens_per_s": _stream,
     "context_length": _context,
 }

@@ -73,5 +73,6 @@ def target_words(name: str) -> str:
         "concurrent_users": _("Users at once"),
         "first_token_ms": _("Time to first token, p95, ms"),
         "tokens_per_s": _("Tokens a second, in all"),
+        "stream_tokens_per_s": _("Tokens a second of one answer, p50"),
         "context_length": _("Context length, tokens"),
     }.get(name, name)

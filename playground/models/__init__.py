@@ -5,6 +5,7 @@ from __future__ import annotations
 from .answers import Answer
 from .comparisons import Comparison, ComparisonBatch, ComparisonCell, ComparisonColumn, ComparisonRound
 from .conversations import Conversation, Message
+from .image_test import ImageTest
 from .keys import GatewayKey
 from .load_test import LoadTest
 from .pictures import Picture
@@ -21,6 +22,7 @@ __all__ = [
     "ComparisonRound",
     "Conversation",
     "GatewayKey",
+    "ImageTest",
     "LoadTest",
     "Message",
     "Picture",

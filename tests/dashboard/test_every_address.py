@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, object] = {
     "delivery_id": 1,
     "transfer_id": 1,
     "build_id": 1,
+    "test_id": 1,
     "attempt": 1,
     "uuid": "GPU-1",
     "kind": "md",

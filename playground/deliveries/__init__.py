@@ -1,0 +1,1 @@
+"""The steps of a delivery that ask its image: Test and Report."""
