@@ -27,7 +27,24 @@ MODULES = sorted(path for path in (ROOT / "static/js").rglob("*.js") if not path
 # What must be the same in the message and in its translation.
 PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%%|\{\w*\}|\$\{\w+\}|</?[a-z][^>]*>")
 # Names, and units, which are the same in every language.
-UNTRANSLATED = {"Berth", "Docker", "Dockerfile", "Compose", "JSON", "GB", "GiB", "B", "curl", "Python", "CLI", "MIG", "MHz", "ms", "W", "C"}
+UNTRANSLATED = {
+    "Berth",
+    "Docker",
+    "Dockerfile",
+    "Compose",
+    "JSON",
+    "GB",
+    "GiB",
+    "B",
+    "curl",
+    "Python",
+    "CLI",
+    "MIG",
+    "MHz",
+    "ms",
+    "W",
+    "C",
+}
 # Nobody reads these as words of a language.
 SILENT = {"script", "style", "code", "kbd"}
 # Included inside a tag, it holds attributes only.
