@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.utils.translation import gettext as _
 
 from deployments.config_values import ConfigValues
@@ -32,6 +34,9 @@ def draft_values(requirement: Requirement, tool: str) -> ConfigValues:
         raise InvalidInputError(message % {"tool": engine.title, "protocol": protocol, "known": known})
     hardware, targets = requirement.hardware, requirement.targets
     style = engine.arguments
+    if requirement.source == Source.PATH and "-m" in style.model:
+        # Its first spelling means a repository of the hub.
+        style = replace(style, model=("-m",))
     wanted = Wanted(
         model=requirement.path if requirement.source == Source.PATH else requirement.repository,
         served_name=requirement.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -91,6 +92,11 @@ def test_a_draft_says_what_was_asked_for_in_the_words_of_the_tool(tool: str) -> 
     assert any("Qwen/Qwen2.5-7B-Instruct" in argument for argument in (*values.arguments, values.served_name))
     assert (values.gpus, values.memory_gib, values.shared_memory) == (2, 80.0, "16g")
     assert values.image
+
+
+def test_weights_of_the_host_are_named_as_a_file() -> None:
+    requirement = replace(WANTED, source="path", path="/models/tiny.gguf")
+    assert draft_values(requirement, "llama.cpp").arguments[:2] == ("-m", "/models/tiny.gguf")
 
 
 def test_a_tool_that_does_not_speak_the_protocol_is_refused_by_name() -> None:
