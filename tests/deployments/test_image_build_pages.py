@@ -356,5 +356,5 @@ def test_the_history_takes_as_many_queries_for_many_as_for_one(
 
 
 #: Session, person, permissions (2), role; the delivery; the newest build for the stepper, the form and the page; the
-#: nodes; the newest push; and the history.
-QUERIES_OF_A_BUILD_PAGE = 12
+#: nodes; the newest push; the tests, for their step and for the report with its pushes; and the history.
+QUERIES_OF_A_BUILD_PAGE = 15

@@ -91,7 +91,7 @@ class Engine:
         self._chunks = [chunk for chunk in chunks if chunk]
         self.closed = False
 
-    async def post(self, *_: object, **__: object) -> Engine:
+    async def ask(self, *_: object, **__: object) -> Engine:
         return self
 
     async def readany(self) -> bytes:
