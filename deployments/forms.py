@@ -16,12 +16,12 @@ from .config_checks import Checked, check_values
 from .config_items import Problem
 from .config_values import FIELD_NAMES, ConfigValues, field_label
 from .engines import engine_names
-from .exceptions import InvalidInputError
 from .images import DEFAULTS_VARIABLE, IMAGE_VARIABLES, WORKFLOW_VARIABLE
 from .images.settings import built_in_defaults, readable
 from .images.workflow import PLACES, shipped_workflow
 from .models import CatalogueModel
 from .models.catalogue import Protocol, RuntimeName
+from .refusable_form import RefusableForm
 from .services.catalogue_models import ModelValues
 
 #: Fields that hold a variable of the environment.
@@ -122,7 +122,7 @@ def _number(*, step: str = "1", minimum: str = "0", maximum: str = "") -> forms.
     return forms.NumberInput({"class": "form-control", "inputmode": "decimal", **limits})
 
 
-class ConfigForm(forms.Form):
+class ConfigForm(RefusableForm):
     """Every field of a config. After ``is_valid`` its :attr:`values` are checked; ``warnings`` may remain."""
 
     name = forms.CharField(max_length=100, widget=_text(code=True, autocomplete="off"))
@@ -302,12 +302,6 @@ class ConfigForm(forms.Form):
             raise ValueError("The form is not valid.")
         return self.checked.values
 
-    def add_refusal(self, error: InvalidInputError) -> None:
-        """Put what a service refused at its fields."""
-        for name, reasons in (error.fields or {"": [str(error)]}).items():
-            for reason in reasons:
-                self.add_error(name if name in self.fields else None, reason)
-
     def groups(self) -> Iterator[tuple[str, str, list[forms.BoundField]]]:
         """Key, title and fields of each part of the page."""
         for key, title, names in (
@@ -354,7 +348,7 @@ class ConfigForm(forms.Form):
             yield key, title, [self[name] for name in names]
 
 
-class ModelForm(forms.Form):
+class ModelForm(RefusableForm):
     """What is said about a model."""
 
     name = forms.CharField(max_length=100, widget=_text(autocomplete="off"))
@@ -396,12 +390,6 @@ class ModelForm(forms.Form):
     def values(self) -> ModelValues:
         """The typed values; only after ``is_valid`` said yes."""
         return ModelValues(**{key: self.cleaned_data[key] for key in ModelValues.__dataclass_fields__})
-
-    def add_refusal(self, error: InvalidInputError) -> None:
-        """Put what a service refused at its fields."""
-        for name, reasons in (error.fields or {"": [str(error)]}).items():
-            for reason in reasons:
-                self.add_error(name if name in self.fields else None, reason)
 
 
 def _offer(field: forms.Field, choices: Choices, *, empty: bool) -> None:

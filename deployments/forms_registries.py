@@ -8,25 +8,15 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from .exceptions import InvalidInputError
 from .models import Node, Registry
+from .refusable_form import RefusableForm
 from .services.registries import RegistryValues
 
 _TEXT = {"class": "form-control", "autocomplete": "off", "spellcheck": "false"}
 _SELECT = {"class": "form-select", "autocomplete": "off"}
 
 
-class Refusable(forms.Form):
-    """A form that shows what a service refused at its fields."""
-
-    def add_refusal(self, error: InvalidInputError) -> None:
-        """Put each reason at its field."""
-        for name, reasons in (error.fields or {"": [str(error)]}).items():
-            for reason in reasons:
-                self.add_error(name if name in self.fields else None, reason)
-
-
-class RegistryForm(Refusable):
+class RegistryForm(RefusableForm):
     """A registry. The password is never shown, not even as dots: an empty field keeps what is stored."""
 
     name = forms.CharField(max_length=100, label=gettext_lazy("Name"), widget=forms.TextInput(_TEXT))
@@ -85,7 +75,7 @@ class RegistryForm(Refusable):
         )
 
 
-class ImageForm(Refusable):
+class ImageForm(RefusableForm):
     """Which image of which node."""
 
     node = forms.ModelChoiceField(Node.objects.none(), label=gettext_lazy("Node"), widget=forms.Select(_SELECT))
@@ -114,7 +104,7 @@ class PushForm(ImageForm):
         self.fields["registry"].queryset = Registry.objects.order_by("name")  # type: ignore[attr-defined]
 
 
-class LoadForm(Refusable):
+class LoadForm(RefusableForm):
     """Which archive, and where to."""
 
     node = forms.ModelChoiceField(Node.objects.none(), label=gettext_lazy("Node"), widget=forms.Select(_SELECT))

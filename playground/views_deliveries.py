@@ -16,6 +16,7 @@ from deployments.actors import BUILD_IMAGES, Actor, explain_missing
 from deployments.deliveries.requirement import Requirement
 from deployments.deliveries.steps import step_context
 from deployments.exceptions import BerthError, InvalidInputError, NotAllowedError
+from deployments.images.settings import ADAPTED_ENGINES
 from deployments.models import Config, Delivery
 from deployments.services.deliveries import find_delivery
 from deployments.views.catalogue_editor import SeeOther
@@ -34,8 +35,6 @@ from .services.image_tests import begin_image_test, cancel_image_test, newest_bu
 
 #: Older ones stay in the database.
 TESTS_SHOWN = 20
-#: These have no OpenAI addresses of their own: the gateway speaks for them.
-_THROUGH_GATEWAY = ("comfyui", "sd-webui")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -106,7 +105,7 @@ def _usual(delivery: Delivery, config: Config) -> Any:
     kinds = kinds_for(config.protocol, config.engine)
     requirement = Requirement.from_json(delivery.requirement)
     kind = "embeddings" if requirement.task == "embedding" and "embeddings" in kinds else kinds[0]
-    return settings_for(requirement, kind=kind, direct=config.engine not in _THROUGH_GATEWAY)
+    return settings_for(requirement, kind=kind, direct=config.engine not in ADAPTED_ENGINES)
 
 
 def _initial(delivery: Delivery, config: Config | None) -> dict[str, Any]:

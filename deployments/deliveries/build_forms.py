@@ -10,9 +10,8 @@ from django.utils.translation import gettext_lazy
 
 from deployments.exceptions import InvalidInputError
 from deployments.models import Delivery, Node
+from deployments.refusable_form import RefusableForm
 from deployments.services.image_builds import BuildOptions, parse_arguments
-
-from .forms import RefusableForm
 
 
 class DockerfileForm(RefusableForm):

@@ -11,23 +11,13 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from deployments.exceptions import InvalidInputError
+from deployments.refusable_form import RefusableForm
 
 from .requirement import AskedProtocol, Hardware, Host, Requirement, Source, Targets, Task, Weights
 from .requirement_checks import requirement_problems
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
-
-
-class RefusableForm(forms.Form):
-    """A form that shows what a service refused at the fields."""
-
-    def add_refusal(self, error: InvalidInputError) -> None:
-        """Put each reason at its field, or above the form."""
-        for name, reasons in (error.fields or {"": [str(error)]}).items():
-            for reason in reasons:
-                self.add_error(name if name in self.fields else None, reason)
 
 
 class DeliveryForm(RefusableForm):

@@ -11,9 +11,8 @@ from django.utils.translation import gettext_lazy
 from deployments.config_values import ConfigValues
 from deployments.forms import EnvironmentField, ItemsField
 from deployments.models import Node
+from deployments.refusable_form import RefusableForm
 from deployments.services.lifecycle import Pins
-
-from .forms import RefusableForm
 
 _CODE = {"class": "form-control font-monospace", "spellcheck": "false", "autocapitalize": "off"}
 

@@ -17,8 +17,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from deployments.actors import BUILD_IMAGES, Actor, explain_missing
 from deployments.deliveries.steps import step_context
 from deployments.exceptions import InvalidInputError, NotFoundError
-from deployments.forms_registries import ImageForm, LoadForm, PushForm, Refusable
+from deployments.forms_registries import ImageForm, LoadForm, PushForm
 from deployments.models import Delivery, ImageTransfer, Job
+from deployments.refusable_form import RefusableForm
 from deployments.selectors_transfers import push_defaults, shown_transfers
 from deployments.services.transfers import (
     cancel_transfer,
@@ -138,7 +139,7 @@ def _push(delivery: Delivery, form: PushForm, actor: Actor) -> object:
     )
 
 
-def _asked(request: PageRequest, delivery: Delivery, form: Refusable, ask: Any) -> HttpResponse:
+def _asked(request: PageRequest, delivery: Delivery, form: RefusableForm, ask: Any) -> HttpResponse:
     """Ask for what the form says, or show the page with the form's faults."""
     actor = Actor.person(request.user)
     actor.require(BUILD_IMAGES)
@@ -152,9 +153,9 @@ def _asked(request: PageRequest, delivery: Delivery, form: Refusable, ask: Any) 
     return _page(request, delivery, wrong=form)
 
 
-def _page(request: PageRequest, delivery: Delivery, wrong: Refusable | None = None) -> HttpResponse:
+def _page(request: PageRequest, delivery: Delivery, wrong: RefusableForm | None = None) -> HttpResponse:
     first = push_defaults(delivery)
-    forms: dict[str, Refusable] = {
+    forms: dict[str, RefusableForm] = {
         "push_form": PushForm(initial=first, auto_id="push-%s"),
         "save_form": ImageForm(initial=first, auto_id="save-%s"),
         "load_form": LoadForm(initial={"node": first.get("node")}, auto_id="load-%s"),

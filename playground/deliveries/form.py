@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy
 
-from deployments.deliveries.forms import RefusableForm
+from deployments.refusable_form import RefusableForm
 from playground.loadtests import settings as bounds
 from playground.loadtests.settings import LoadSettings, in_words, read_concurrency
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from deployments.deployment_keys import deployment_key
 from deployments.exceptions import InvalidInputError
+from deployments.images.settings import ADAPTED_ENGINES
 from deployments.models import Deployment
 from deployments.selectors import ReadyEndpoint, ready_endpoints
 from playground.exceptions import RequestError, TargetNotRunningError
@@ -19,13 +20,10 @@ from playground.services.person_token import make_person_token
 from .gpu_figures import Gpus
 from .target import RenewedToken, Target
 
-#: These have no OpenAI addresses of their own: the gateway speaks for them.
-_THROUGH_GATEWAY_ONLY = frozenset({"comfyui", "sd-webui"})
-
 
 def require_direct(engine: str) -> None:
     """Raise InvalidInputError where a server cannot be asked without the gateway."""
-    if engine in _THROUGH_GATEWAY_ONLY:
+    if engine in ADAPTED_ENGINES:
         sentence = _("%(engine)s speaks no protocol of Berth by itself: test it through the gateway.")
         raise InvalidInputError(sentence % {"engine": engine})
 
