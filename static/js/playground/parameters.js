@@ -15,6 +15,13 @@ function objectIn(field) {
   return null;
 }
 
+/** Whether a person changed the field since the server wrote it. */
+function isWritten(field) {
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  if (field.type === "select-one") return field.value !== ([...field.options].find((option) => option.defaultSelected) ?? field.options[0])?.value;
+  return field.defaultValue !== undefined && field.value !== field.defaultValue;
+}
+
 export class Parameters {
   /** `key`: where the tab keeps them; without one they are not kept. */
   constructor(form, key = KEY) {
@@ -76,13 +83,17 @@ export class Parameters {
     return this.form.querySelector("input:invalid, textarea:invalid");
   }
 
-  /** Begin with what the conversation was asked with last, else with what this tab had. */
+  /** Begin with what the conversation was asked with last, else with what this tab had, and what was written before this ran. */
   begin(settings) {
+    const written = [...this.form.elements].filter(isWritten).map((field) => [field, field.value, field.checked]);
     try {
       this.value = settings ?? JSON.parse(sessionStorage.getItem(this.key) ?? "{}");
     } catch {
       sessionStorage.removeItem(this.key);
     }
+    for (const [field, value, checked] of written) Object.assign(field, field.type === "checkbox" ? { checked } : { value });
+    this.check();
+    this.save();
   }
 
   save() {

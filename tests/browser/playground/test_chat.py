@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.installation import Installation
 from tests.browser.playground.talking import ask, complete, fresh
@@ -73,6 +73,25 @@ def test_stop_keeps_what_came_and_another_try_is_a_branch(page: Page, berth: Ins
     complete(page.locator(".turn-assistant"))
     expect(page.locator(".turn-assistant [data-text]")).to_have_text("You said: Hello")
     expect(page.locator(".turn-user [data-branch-place]")).to_have_text("2/2")
+
+
+def test_what_was_written_before_the_scripts_ran_is_asked_with(page: Page, berth: Installation) -> None:
+    held: list[Route] = []
+    page.route(re.compile("/playground/parameters"), lambda route: held.append(route))  # noqa: PLW0108  # it is given a mark
+    with page.expect_request(re.compile("/playground/parameters")):
+        page.goto(f"{berth.url}/playground/?config=parrot", wait_until="commit")
+    page.get_by_label("Max tokens").fill("60")
+    page.get_by_label("JSON mode").check()
+    page.get_by_label("System prompt").fill("Be brief.")
+    page.locator("#prompt").fill("Hello")
+    for route in held:
+        route.continue_()
+    expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
+    kept = "() => JSON.parse(sessionStorage.getItem('berth.playground.settings') ?? '{}')"
+    page.wait_for_function(f"({kept})().numbers?.max_tokens === 60")
+    assert page.evaluate(kept) == {"system": "Be brief.", "numbers": {"max_tokens": 60}, "stop": [], "json_mode": True}
+    expect(page.get_by_label("Max tokens")).to_have_value("60")
+    expect(page.locator("#prompt")).to_have_value("Hello")
 
 
 def test_what_goes_wrong_is_said_in_the_words_of_the_server(page: Page, berth: Installation) -> None:
