@@ -177,10 +177,20 @@ def hung(own: OwnEngine) -> Iterator[None]:
     """The engine's process stopped: its socket takes connections and nothing answers."""
     assert own.process is not None
     own.process.send_signal(signal.SIGSTOP)
+    ends_at = time.monotonic() + 10
+    while not threads_stand_still(own.process.pid):
+        assert time.monotonic() < ends_at, "the engine does not stand still"
+        time.sleep(0.01)
     try:
         yield
     finally:
         own.process.send_signal(signal.SIGCONT)
+
+
+def threads_stand_still(pid: int) -> bool:
+    """Whether the stop has reached every thread; until then one of them may still answer."""
+    stats = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def refusal(runtime: DockerRuntime, image: str) -> tuple[str, bool]:
