@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployments.encryption import unseal
+from deployments.encryption.sealing import unseal
 from deployments.models import Registry
 
 from .credentials import Credentials

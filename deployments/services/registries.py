@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from deployments.actors import BUILD_IMAGES, Actor
 from deployments.audit import record_audit
-from deployments.encryption import SecretUnreadableError, seal, unseal
+from deployments.encryption.sealing import SecretUnreadableError, seal, unseal
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.models import ImageTransfer, Job, Registry
 from deployments.registries.addresses import address_problem, is_near

@@ -8,7 +8,7 @@ from django.db.models import F, Max, Q
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from deployments.encryption import SecretUnreadableError
+from deployments.encryption.sealing import SecretUnreadableError
 from deployments.exceptions import InvalidInputError
 from deployments.models import ImageTransfer, Job, Registry
 from deployments.registries.refusals import TransferError

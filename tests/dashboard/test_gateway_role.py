@@ -12,7 +12,10 @@ from django.conf import LazySettings
 
 from dashboard.environment import BASE_DIR
 
-PAGES_ONLY = ("celery", "httpx", "channels.routing", "servestatic", "deployments.engines", "rich", "websockets")
+PAGES_ONLY = (
+    *("aiohttp", "celery", "channels.routing", "cryptography.fernet", "deployments.engines", "httpx", "rich"),
+    *("servestatic", "websockets"),
+)
 
 
 async def ask(application: Any, **scope: Any) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from deployments.actors import Actor
-from deployments.encryption import SecretUnreadableError, rotation, seal, unseal
+from deployments.encryption import rotation
 from deployments.encryption.keys import read_keys, write_keys
+from deployments.encryption.sealing import SecretUnreadableError, seal, unseal
 from deployments.exceptions import InvalidInputError, NotAllowedError
 from deployments.models import AuditEntry, Registry
 from tests.deployments.editing import person

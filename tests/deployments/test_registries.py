@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from dashboard.moving.exporting import export_installation
 from deployments.actors import Actor
-from deployments.encryption import unseal
+from deployments.encryption.sealing import unseal
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
 from deployments.models import AuditEntry, ImageTransfer, Registry
 from deployments.registries.credentials import Credentials
