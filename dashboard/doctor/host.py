@@ -14,6 +14,7 @@ from django.conf import settings
 
 from deployments.exceptions import RuntimeFaultError
 from deployments.gpu_readings import latest_readings
+from deployments.gpu_reasons import in_words
 from deployments.models import Config
 from deployments.runtimes.docker import diagnosis
 
@@ -51,7 +52,7 @@ def gpus() -> Sequence[Finding]:
     if reading.is_replay:
         return skipped("driver", "replay", source=reading.source)
     if not reading.gpus:
-        return skipped("driver", "none", reason=reading.reason or "–")
+        return skipped("driver", "none", reason=in_words(reading.reason) or "–")
     driver = ok("driver", version=reading.driver, count=len(reading.gpus))
     return [*driver, *_toolkit({gpu.uuid: gpu.index for gpu in reading.gpus})]
 

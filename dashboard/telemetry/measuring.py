@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 
+from deployments.gpu_reasons import NOT_MEASURED
+
 from .facts import GpuFacts
 from .source import GpuSource, Measurement
 
@@ -75,5 +77,5 @@ class Measurer:
                 answer = self.source.measure()
             except Exception as error:
                 logger.exception("The GPUs could not be measured")
-                answer = Measurement(reason=f"The GPUs could not be measured: {error}")
+                answer = Measurement(reason=NOT_MEASURED % {"error": error})
             self._answers.put(answer)

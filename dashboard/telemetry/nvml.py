@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.gpu_readings import GpuReading
+from deployments.gpu_reasons import CHANGED, NO_ANSWER, NOT_INSTALLED
 
 from .facts import DriverUnavailableError, GpuFacts, Inventory, Target, instances_of, read_facts
 from .gpm import Gpm
@@ -61,7 +62,7 @@ class Nvml:
         try:
             self.module = self.module or importlib.import_module("pynvml")
         except ImportError:
-            raise DriverUnavailableError("The Python package nvidia-ml-py is not installed.") from None
+            raise DriverUnavailableError(NOT_INSTALLED) from None
         try:
             self.module.nvmlInit()
         except self.module.NVMLError as error:
@@ -191,7 +192,7 @@ class Nvml:
 
 def _told(error: Any) -> str:
     if code_of(error) == VERSION_MISMATCH:
-        return "The driver was changed while it was in use: restart the host, or the agent if that was done already."
+        return CHANGED
     if code_of(error) in NO_DRIVER:
-        return f"No NVIDIA driver answers on this host ({error})."
+        return NO_ANSWER % {"error": error}
     return str(error)

@@ -15,6 +15,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from deployments.gpu_history import mark, record
 from deployments.gpu_memory import lift_returned
 from deployments.gpu_readings import REPLAY, GpuProcess, GpuReading, NodeReading, RunReading, publish_reading
+from deployments.gpu_reasons import WAITED
 from deployments.lifecycle.phases import MAY_HOLD_A_RUN
 from deployments.models import Deployment
 from deployments.redis import RedisError
@@ -172,7 +173,7 @@ class GpuPoller:
 
         The host, and what each run was given, do not depend on the driver. An error event often comes with the hang.
         """
-        waited = f"The driver has not answered for {self.measurer.waiting_s:.0f} s."
+        waited = WAITED % {"seconds": f"{self.measurer.waiting_s:.0f}"}
         self._hear_xids()
         gpus = tuple(self._without_values(gpu, waited) for gpu in self.rows)
         return NodeReading(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deployments.gpu_readings import REPLAY, GpuReading
+from deployments.gpu_reasons import NONE_FOUND, NOT_PLAYED, SWITCHED_OFF
 
 from .facts import DriverUnavailableError, GpuFacts
 from .nvml import Nvml
@@ -73,7 +74,7 @@ class DriverSource:
             self._absent = Measurement(reason=str(error))
             return self._absent
         self._retry_s, self._retry_at = LEAST_RETRY_S, float("-inf")
-        reason = "" if states else "The driver runs and finds no GPU."
+        reason = "" if states else NONE_FOUND
         return Measurement(source="nvml", driver=self._driver, reason=reason, states=states, facts=facts)
 
 
@@ -113,7 +114,7 @@ class NoSource:
 
     def measure(self) -> Measurement:
         """See the Protocol."""
-        return Measurement(reason="This node was told to use no GPUs (BERTH_GPU_SOURCE=none).")
+        return Measurement(reason=SWITCHED_OFF)
 
 
 def source_for(setting: str) -> GpuSource:
@@ -126,7 +127,7 @@ def source_for(setting: str) -> GpuSource:
     try:
         return ReplaySource(recording=Recording.read(path), name=path.name)
     except (OSError, ValueError) as error:
-        return BrokenSource(reason=f"The recording {path} cannot be played: {error}")
+        return BrokenSource(reason=NOT_PLAYED % {"path": path, "error": error})
 
 
 def recording_named(name: str) -> Path:

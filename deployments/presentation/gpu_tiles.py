@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployments.gpu_readings import REPLAY, GpuProcess, GpuReading, HostReading, NodeReading, RunReading
+from deployments.gpu_reasons import in_words
 
 from .gpu_verdicts import NAMED_FROM_BYTES, Surroundings, Verdict, run_of, verdict_of
 from .gpu_words import limiter_words
@@ -177,10 +178,10 @@ def shown_node(told: Told, *, now: float) -> ShownNode:
         at=reading.at,
         driver=reading.driver,
         source=reading.source,
-        reason=reading.reason,
+        reason=in_words(reading.reason),
         host=reading.host,
         processes=process_rows(reading),
-        processes_error=next((gpu.processes_error for gpu in reading.gpus if gpu.processes_error), ""),
+        processes_error=in_words(next((gpu.processes_error for gpu in reading.gpus if gpu.processes_error), "")),
     )
 
 

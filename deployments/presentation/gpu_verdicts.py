@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from deployments.gpu_readings import GpuProcess, GpuReading, RunReading
+from deployments.gpu_reasons import in_words
 
 from .placement import gib, holder_words
 from .words import duration_words
@@ -106,7 +107,7 @@ def _unmeasured(gpu: GpuReading) -> Iterator[Verdict]:
             "stale",
             "warn",
             _("stale"),
-            gpu.error or _("The driver has not answered."),
+            in_words(gpu.error) or _("The driver has not answered."),
             _("If it stays so, something hangs in the driver: look at dmesg for NVRM lines."),
         )
 

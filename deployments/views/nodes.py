@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from deployments.actors import Actor
 from deployments.gpu_memory import lift_quarantine, quarantine_sentence
+from deployments.gpu_reasons import in_words
 from deployments.models import Node
 from deployments.placement.preview import DrawnGpu, nodes_with_gpus
 from deployments.placement.situation import Fleet
@@ -55,7 +56,7 @@ def node_list(request: PageRequest) -> HttpResponse:
                 gpus=gpus,
                 quarantined=_quarantined(gpus, fleet.quarantines(node)),
                 silent_since=silent_since(node, now),
-                reason=reading.reason if reading else "",
+                reason=in_words(reading.reason) if reading else "",
                 has=node_words(node, reading, [drawn.gpu for drawn in gpus]),
             )
         )
