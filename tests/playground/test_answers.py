@@ -288,16 +288,12 @@ async def test_a_web_that_ends_marks_its_answers(gateway: RunningGateway, person
     assert answer.state == "interrupted"
 
 
-async def test_too_many_at_once_are_refused(
-    gateway: RunningGateway, person: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Two, since the tests' database is no file: of many writers at once it refuses some instead of letting them wait.
-    monkeypatch.setattr(conversations, "MOST_AT_ONCE", 2)
+async def test_too_many_at_once_are_refused(gateway: RunningGateway, person: User) -> None:
     async with ScriptedUpstream(scripts.think_until_left) as upstream:
         await gateway.serve(upstream.route())
-        for _number in range(2):
+        for _number in range(conversations.MOST_AT_ONCE):
             await ask(person)
-        with pytest.raises(ConflictError, match="2 answers"):
+        with pytest.raises(ConflictError, match=f"{conversations.MOST_AT_ONCE} answers"):
             await ask(person)
         upstream.go_on.set()
         await until(lambda: runner.at_work == 0)
