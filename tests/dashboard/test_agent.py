@@ -325,6 +325,7 @@ def test_patience_is_short_again_after_an_outage(agent: Agent, monkeypatch: pyte
     assert run(agent, monkeypatch, ticks=5, tick=tick) == [1, 2, TICK_S, 1, TICK_S]
 
 
+@pytest.mark.django_db(transaction=True)  # after an outage the agent closes its connection
 def test_a_whole_tick_with_redis_away_is_an_outage_and_nothing_worse(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:

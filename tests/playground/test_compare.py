@@ -375,7 +375,8 @@ async def test_a_web_that_ends_interrupts_its_batch(gateway: RunningGateway, per
     assert await sync_to_async(state_of)(batch) == "interrupted"
 
 
-async def test_a_step_that_fails_ends_the_task_and_says_so(db: None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.django_db(transaction=True)  # it writes in threads of its own
+async def test_a_step_that_fails_ends_the_task_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_batch_id: int) -> Step:
         raise RuntimeError("boom")
 
