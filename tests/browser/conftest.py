@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Error, Page, Response, StorageState, expect, sync_playwright
 
-from tests.browser.installation import PASSWORD, Installation, installed
+from tests.browser.installation import Installation, installed
+from tests.installed import PASSWORD
 from tests.requirements import left_out, require
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 
 from tests.bench.installation import two_free_ports
+from tests.installed import PASSWORD, ROOT, copy_installed
 
-ROOT = Path(__file__).parent.parent.parent
-PASSWORD = "harbour-pilot-1"
 READY_WITHIN_S = 60
 
 
@@ -42,7 +41,9 @@ class Installation:
         return {**kept, **own, "BERTH_ADMIN_PASSWORD": PASSWORD, "BERTH_NODE_NAME": "quay"}
 
     def start(self) -> None:
-        """Return once it says that it is ready."""
+        """Return once it says that it is ready. The first time it begins with what “install” leaves behind."""
+        if not (self.folder / "data" / "berth.sqlite3").exists():
+            copy_installed(self.folder / "data")
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-u", "manage.py", "up"],

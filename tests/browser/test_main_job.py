@@ -12,7 +12,8 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.installation import ROOT, Installation
+from tests.browser.installation import Installation
+from tests.installed import ROOT
 
 pytestmark = [
     pytest.mark.browser,

@@ -8,6 +8,7 @@ more: ``snapshot``, see :mod:`tests.chaos.snapshot`, and ``restart CONFIG``.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -80,7 +81,9 @@ def run_command(arguments: list[str]) -> dict[str, Any]:
         elif arguments[0] == "restart":
             restart(arguments[1])
         else:
-            call_command(*arguments, stdout=out, stderr=err)
+            # What “shell” runs prints by itself.
+            with contextlib.redirect_stdout(out):
+                call_command(*arguments, stdout=out, stderr=err)
     except SystemExit as end:
         status = end.code
     except BerthError as error:

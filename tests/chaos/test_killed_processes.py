@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.tree import Tree, running, violations
+from tests.installed import PASSWORD
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -89,7 +90,7 @@ def test_the_agent_and_the_web_may_die_too(tmp_path: Path, database_url: str) ->
     with running(tree):
         browser = Browser(f"http://127.0.0.1:{tree.port}")
         tree.wait(browser.answers, "the web answers", 30)
-        browser.sign_in("admin", "chaos-chaos")
+        browser.sign_in("admin", PASSWORD)
         browser.press("/catalogue/tiny-a/start/")  # killed inside the transaction: the wish is rolled back
         assert tree.phases()["tiny-a"] == "stopped"
         tree.wait(browser.answers, "the web is back", 30)

@@ -24,6 +24,7 @@ import psutil
 from dashboard.children import embedded_redis
 from tests.chaos.control import ROOT, Control
 from tests.chaos.nursery import Forked, Nursery
+from tests.installed import PASSWORD, copy_installed
 
 LOGS_WITHIN_S = 5.0
 CATALOGUE = """\
@@ -123,7 +124,7 @@ class Tree:
             "REDIS_URL": f"unix://{self.socket}",
             "BERTH_NODE_NAME": "chaos",
             "BERTH_PORT": str(self.port),
-            "BERTH_ADMIN_PASSWORD": "chaos-chaos",
+            "BERTH_ADMIN_PASSWORD": PASSWORD,
             "BERTH_KILL_AT": json.dumps(self.kill_at),
             "BERTH_PLANTED_BUG": self.planted_bug,
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
@@ -132,6 +133,8 @@ class Tree:
         return kept | ({"DATABASE_URL": self.database_url} if self.database_url else {})
 
     def start(self) -> None:
+        if not self.database_url:
+            copy_installed(self.data)
         redis = embedded_redis(self.socket, self.data / "redis")
         self._add("redis", lambda log: self._popen(list(redis.argv), log))
         roles = ["worker", "agent", *(["web"] if self.with_web else [])]

@@ -1,23 +1,25 @@
-"""An installation that moves from SQLite to PostgreSQL and back, by the commands that people type."""
+"""An installation that moves from SQLite to PostgreSQL and back, by the commands that people type.
+
+Each installation has one process that runs its commands, so that a Python need not start for each of them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import subprocess
-import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from dashboard.environment import BASE_DIR
+from tests.chaos.control import Control
+from tests.installed import PASSWORD, copy_installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(400)]
-PASSWORD = "moving-moving"
 
 #: What people did: a role, a key, an edited config, runs with logs.
 USE = """
@@ -66,27 +68,33 @@ class Installation:
     def __init__(self, folder: Path, database_url: str = "") -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "DATABASE_"))}
         kept.pop("DJANGO_SETTINGS_MODULE", None)
-        self.environment = kept | {"BERTH_DATA_DIR": str(folder), "BERTH_ADMIN_PASSWORD": PASSWORD}
+        environment = kept | {"BERTH_DATA_DIR": str(folder), "BERTH_ADMIN_PASSWORD": PASSWORD}
         if database_url:
-            self.environment["DATABASE_URL"] = database_url
+            environment["DATABASE_URL"] = database_url
+        self.control = Control({**environment, "DJANGO_SETTINGS_MODULE": "dashboard.settings"})
 
     def berth(self, *arguments: str, status: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=BASE_DIR,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        assert done.returncode == status, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+        done = self.control.answer(arguments)
+        assert done["status"] == status, done["err"]
+        return str(done["out"] + done["err"])
 
     def rows(self) -> list[Any]:
         told = self.berth("shell", "--no-imports", "-c", DUMP).splitlines()
         return [json.loads(line.removeprefix("ROW ")) for line in told if line.startswith("ROW ")]
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """Makes an installation in a folder of that name; its process ends with the test."""
+    made: list[Installation] = []
+
+    def make(name: str, database_url: str = "") -> Installation:
+        made.append(Installation(tmp_path / name, database_url))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.control.close()
 
 
 @pytest.fixture
@@ -97,8 +105,10 @@ def empty_database(postgres_url: str) -> str:
     return f"{postgres_url.rsplit('/', 1)[0]}/{name}"
 
 
-def test_everything_is_the_same_on_postgresql_and_back_on_sqlite(tmp_path: Path, empty_database: str) -> None:
-    made_by_run = Installation(tmp_path / "sqlite")
+def test_everything_is_the_same_on_postgresql_and_back_on_sqlite(
+    tmp_path: Path, empty_database: str, at: Callable[..., Installation]
+) -> None:
+    made_by_run = at("sqlite")
     made_by_run.berth("install")
     made_by_run.berth("shell", "--no-imports", "-c", USE)
     made_by_run.berth("key", "create", "laptop")
@@ -107,7 +117,7 @@ def test_everything_is_the_same_on_postgresql_and_back_on_sqlite(tmp_path: Path,
     before = made_by_run.rows()
     assert {row["model"] for row in before} >= {"auth.user", "deployments.attempt", "playground.gatewaykey"}
 
-    composed = Installation(tmp_path / "composed", empty_database)
+    composed = at("composed", empty_database)
     assert "Run “berth install” first" in composed.berth("import", str(file), status=1)
     composed.berth("install")
     assert "rows imported" in composed.berth("import", str(file))
@@ -121,18 +131,20 @@ def test_everything_is_the_same_on_postgresql_and_back_on_sqlite(tmp_path: Path,
     second = tmp_path / "second.export"
     composed.berth("export", str(second))
     before = composed.rows()
-    back = Installation(tmp_path / "back")
-    back.berth("install")
+    copy_installed(tmp_path / "back")
+    back = at("back")
     back.berth("import", str(second))
     assert back.rows() == before
 
 
-def test_an_agent_that_reports_meanwhile_waits_for_the_import(tmp_path: Path, empty_database: str) -> None:
-    old = Installation(tmp_path / "old")
-    old.berth("install")
+def test_an_agent_that_reports_meanwhile_waits_for_the_import(
+    tmp_path: Path, empty_database: str, at: Callable[..., Installation]
+) -> None:
+    copy_installed(tmp_path / "old")
+    old = at("old")
     old.berth("shell", "--no-imports", "-c", USE)
     old.berth("export", str(tmp_path / "berth.export"))
-    fresh = Installation(tmp_path / "fresh", empty_database)
+    fresh = at("fresh", empty_database)
     fresh.berth("install")
     ended = threading.Event()
 
