@@ -1,4 +1,4 @@
-"""A browser and an installation for the whole module; every test begins signed in."""
+"""One browser, and an installation for the whole module; every test begins signed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANGED = "ERR_NETWORK_CHANGED"
 MOST_ARRIVALS = 20
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     chromium = require("chromium")
     with sync_playwright() as playwright:
@@ -38,6 +38,7 @@ def berth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
             left_out("model", f"smollm2-135m cannot be fetched here: {fetched.stderr[-300:]}")
         installation.command("stop", "smollm2-135m", "--wait")
         yield installation
+        installation.command("stop", "smollm2-135m", "--wait")
 
 
 @pytest.fixture
@@ -58,6 +59,11 @@ def _patience() -> None:
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, berth: Installation) -> StorageState:
+    """See :func:`sign_in`."""
+    return sign_in(browser, berth)
+
+
+def sign_in(browser: Browser, berth: Installation) -> StorageState:
     """The cookies of the admin, who signed in by the form: that hashes a password, which takes long by design."""
     context = browser.new_context(locale="en-GB")
     opened = context.new_page()
@@ -74,7 +80,7 @@ def signed_in(browser: Browser, berth: Installation) -> StorageState:
 
 @pytest.fixture
 def page(browser: Browser, berth: Installation, signed_in: StorageState, complaints: list[str]) -> Iterator[Page]:
-    """A tab that is signed in as the admin, in English, at the overview."""
+    """An empty tab that is signed in as the admin, in English."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", storage_state=signed_in)
     opened = context.new_page()
     opened.set_default_timeout(WITHIN_MS)
@@ -86,7 +92,6 @@ def page(browser: Browser, berth: Installation, signed_in: StorageState, complai
     )
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     _arrive_whole(opened)
-    opened.goto(f"{berth.url}/")
     yield opened
     context.close()
 

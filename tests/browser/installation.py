@@ -14,19 +14,22 @@ from pathlib import Path
 import psutil
 
 from tests.bench.installation import two_free_ports
-from tests.installed import PASSWORD, ROOT, copy_installed
+from tests.chaos.control import Control
+from tests.installed import PASSWORD, copy_installed
 
+ROOT = Path(__file__).parent.parent.parent
 READY_WITHIN_S = 60
 
 
 class Installation:
-    """``url`` is the web's; ``command`` runs ``manage.py`` beside it."""
+    """``url`` is the web's; ``command`` runs commands of ``manage.py`` beside it, all in one process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = two_free_ports()
         self.log = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._control: Control | None = None
 
     @property
     def url(self) -> str:
@@ -62,20 +65,21 @@ class Installation:
 
     def stop(self) -> None:
         """Ctrl-C."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None  # the next start has another Redis
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(40)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as the ``berth`` script does."""
-        return subprocess.run(
-            [str(ROOT / "scripts" / "berth"), *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        """Run a command of ``berth``."""
+        if self._control is None:
+            self._control = Control(
+                {**self.environment, "DJANGO_SETTINGS_MODULE": "dashboard.settings", "BERTH_ROLE": "command"}
+            )
+        answer = self._control.answer(arguments)
+        return subprocess.CompletedProcess(arguments, int(answer["status"] or 0), answer["out"], answer["err"])
 
     def member(self, role: str) -> psutil.Process:
         """The supervised process of that role (BERTH_ROLE)."""
@@ -89,11 +93,10 @@ class Installation:
 
 @contextlib.contextmanager
 def installed(folder: Path) -> Iterator[Installation]:
-    """A running installation; at the end its models are stopped too."""
+    """A running installation; whoever started a model in it stops that too."""
     made = Installation(folder)
     try:
         made.start()
         yield made
-        made.command("stop", "smollm2-135m", "--wait")
     finally:
         made.stop()

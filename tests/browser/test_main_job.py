@@ -12,8 +12,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.installation import Installation
-from tests.installed import ROOT
+from tests.browser.installation import ROOT, Installation
 
 pytestmark = [
     pytest.mark.browser,

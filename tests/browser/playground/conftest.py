@@ -9,8 +9,9 @@ from typing import Final, NamedTuple
 
 import pytest
 import yaml
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, StorageState
 
+from tests.browser.conftest import sign_in
 from tests.browser.installation import Installation, installed
 
 _HERE: Final = Path(__file__).parent
@@ -90,6 +91,12 @@ def berth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield installation
         for name in names:
             installation.command("stop", name, "--wait")
+
+
+@pytest.fixture(scope="package")
+def signed_in(browser: Browser, berth: Installation) -> StorageState:
+    """The admin's cookies, for as long as the installation."""
+    return sign_in(browser, berth)
 
 
 @pytest.fixture

@@ -87,7 +87,8 @@ def looked_at(context: BrowserContext, addresses: list[str], width: int, theme: 
         page.goto(address)
         page.add_script_tag(path=AXE)
         violations = page.evaluate(
-            "axe.run().then((result) => result.violations.map((each) => [each.id, each.nodes[0].html]))"
+            "axe.run(document, {resultTypes: ['violations']})"
+            ".then((result) => result.violations.map((each) => [each.id, each.nodes[0].html]))"
         )
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if violations or wide > 0:
