@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, StorageState
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState
 
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import new_profile, sign_in
 from tests.browser.installation import Installation, installed
 
 _HERE: Final = Path(__file__).parent
@@ -97,6 +97,13 @@ def berth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def signed_in(browser: Browser, berth: Installation) -> StorageState:
     """The admin's cookies, for as long as the installation."""
     return sign_in(browser, berth)
+
+
+@pytest.fixture(scope="package")
+def profile(browser: Browser, berth: Installation) -> Iterator[BrowserContext]:
+    """One for as long as the installation."""
+    with new_profile(browser) as made:
+        yield made
 
 
 @pytest.fixture
