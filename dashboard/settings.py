@@ -227,6 +227,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15,
         "options": {"queue": "control", "expires": 15},
     },
+    "left tests": {
+        "task": "playground.tasks.end_left_tests",
+        "schedule": 15,
+        "options": {"queue": "control", "expires": 15},
+    },
     "unsent pictures": {
         "task": "playground.tasks.drop_unsent_pictures",
         "schedule": 3600,

@@ -9,7 +9,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Q
 
 from .deliveries.requirement import Requirement, Source
-from .deliveries.steps import ShownStep, next_step, prefetched_relations, step_states
+from .deliveries.steps import ShownStep, looked_at, next_step, shown_steps
 from .models import CatalogueModel, Config, Delivery, Gpu
 
 DELIVERIES_A_PAGE = 25
@@ -27,13 +27,12 @@ class DeliveryRow:
 
 def delivery_rows(page: str | None) -> tuple[Page[Delivery], list[DeliveryRow]]:
     """One page of deliveries, newest first: two queries, and one for each relation that a step looks at."""
-    found = Delivery.objects.select_related("config").prefetch_related(*prefetched_relations())
-    shown = Paginator(found, DELIVERIES_A_PAGE).get_page(page)
+    shown = Paginator(looked_at(), DELIVERIES_A_PAGE).get_page(page)
     return shown, [_row(delivery) for delivery in shown]
 
 
 def _row(delivery: Delivery) -> DeliveryRow:
-    steps = step_states(delivery)
+    steps = shown_steps(delivery)
     return DeliveryRow(delivery=delivery, steps=steps, next=next_step(steps))
 
 

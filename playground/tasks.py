@@ -11,7 +11,7 @@ from deployments.redis import RedisError
 
 from .answers.storing import interrupt_dead_answers
 from .comparing.storing import interrupt_dead_batches
-from .deliveries.testing import run_image_test
+from .deliveries.work import end_left_tests, run_image_test
 from .loadtests.work import run_load_test
 from .models import ImageTest, LoadTest
 from .services.pictures import drop_unsent_pictures
@@ -40,6 +40,12 @@ def end_dead_answers() -> None:
     """Mark answers and batches whose task died with its process as interrupted. Repeatable."""
     interrupt_dead_answers()
     interrupt_dead_batches()
+
+
+@shared_task(name="playground.tasks.end_left_tests")
+def stop_left_tests() -> None:
+    """Stop what tests of images began that nobody carries out any more. Repeatable."""
+    end_left_tests()
 
 
 @shared_task(name="playground.tasks.drop_unsent_pictures")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypedDict
 
 from django.conf import settings
-from django.db.models import Prefetch
+from django.db.models import BooleanField, ExpressionWrapper, F, Prefetch, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -15,10 +16,25 @@ from deployments.models import Delivery, ImageBuild
 from deployments.runtimes.docker.built_images import delete_image, find_image, image_ids
 
 from .contexts import Context
-from .steps import State, StepState
+from .steps import State, StepState, rows_of
 
-#: Without the logs, of which a list of deliveries may have hundreds of 128 KB each.
-PREFETCH = (Prefetch("image_builds", ImageBuild.objects.defer("log", "steps").select_related("node")),)
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+
+class Compared(TypedDict):
+    """What the database adds to a build: whether it is of the delivery's Dockerfile as that stands now."""
+
+    is_of_this_text: bool
+
+
+#: Without logs and Dockerfiles, of which a list of deliveries may have hundreds of 128 KB each: the database compares.
+BUILDS = (
+    ImageBuild.objects.defer("log", "steps", "dockerfile", "arguments", "labels")
+    .select_related("node")
+    .annotate(is_of_this_text=ExpressionWrapper(Q(dockerfile=F("delivery__dockerfile")), output_field=BooleanField()))
+)
+PREFETCH = (Prefetch("image_builds", BUILDS),)
 
 
 def step_state(delivery: Delivery) -> StepState:
@@ -31,16 +47,18 @@ def step_state(delivery: Delivery) -> StepState:
     return StepState(state=state, sentence=sentence, who=newest.requested_by, when=when)
 
 
-def _newest(delivery: Delivery) -> ImageBuild | None:
+def _newest(delivery: Delivery) -> WithAnnotations[ImageBuild, Compared] | None:
     """The build that tells the step's state: one that was cancelled only where there is no other."""
     cancelled = ImageBuild.State.CANCELLED
-    if "image_builds" in getattr(delivery, "_prefetched_objects_cache", ()):
-        return max(delivery.image_builds.all(), key=lambda each: (each.state != cancelled, each.pk), default=None)
-    builds = delivery.image_builds.defer("log", "steps").select_related("node")
-    return builds.exclude(state=cancelled).first() or builds.first()
+    return max(builds_of(delivery), key=lambda each: (each.state != cancelled, each.pk), default=None)
 
 
-def _state_of(newest: ImageBuild, delivery: Delivery) -> tuple[State, str]:
+def builds_of(delivery: Delivery) -> list[WithAnnotations[ImageBuild, Compared]]:
+    """Every build of ``delivery``, as far as steps look at it. No query where they were prefetched."""
+    return rows_of(delivery, "image_builds", BUILDS)
+
+
+def _state_of(newest: WithAnnotations[ImageBuild, Compared], delivery: Delivery) -> tuple[State, str]:
     named = {"tag": newest.tag, "node": newest.node.name, "person": newest.cancelled_by}
     if newest.is_live:
         words = _("It is being built on %(node)s.") if newest.started_at else _("It waits for %(node)s.")
@@ -52,7 +70,7 @@ def _state_of(newest: ImageBuild, delivery: Delivery) -> tuple[State, str]:
     look(newest)
     if newest.gone_at is not None:
         return State.FAILED, gone_sentence(newest)
-    if newest.dockerfile != delivery.dockerfile or not _same_context(newest, delivery):
+    if not newest.is_of_this_text or not _same_context(newest, delivery):
         return State.STALE, _("The Dockerfile or its context changed after %(tag)s was built.") % named
     return State.DONE, _("%(tag)s is on %(node)s.") % named
 

@@ -4,26 +4,30 @@ A step's state is never stored. The module that a step names has a function ``st
 looks at the rows and the real objects behind them. It is imported by name, since two steps live in ``playground``,
 which this app may not import; a step whose module or page does not exist shows as open and without a link.
 
-A list asks for many deliveries at once: a module may name relations of :class:`Delivery` in ``PREFETCH``, which lists
-then fetch together, so its ``step_state`` reads them with ``delivery.RELATION.all()`` and asks nothing else.
+A module names the relations of :class:`Delivery` that its ``step_state`` reads in ``PREFETCH``, without the columns
+that it does not read: logs and layers are large, and a list asks for many deliveries at once. Pages of one delivery
+fetch the same, so that no step repeats the queries of another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from django.db.models import Model, Prefetch, QuerySet
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from deployments.models import Delivery
+
+M = TypeVar("M", bound=Model)
 
 
 class State(StrEnum):
@@ -150,7 +154,17 @@ class ShownStep:
 
 
 def step_states(delivery: Delivery) -> list[ShownStep]:
-    """Every step of ``delivery`` in order, as the real objects stand now."""
+    """Every step of ``delivery`` in order, as the real objects stand now: one query, and one for each relation."""
+    return shown_steps(looked_at().get(pk=delivery.pk))
+
+
+def looked_at() -> QuerySet[Delivery]:
+    """Deliveries with everything that :func:`shown_steps` looks at."""
+    return Delivery.objects.select_related("config").prefetch_related(*prefetched_relations())
+
+
+def shown_steps(delivery: Delivery) -> list[ShownStep]:
+    """Every step of one of :func:`looked_at`, without a query."""
     return [
         ShownStep(
             name=step.name,
@@ -173,15 +187,16 @@ def next_step(steps: Sequence[ShownStep]) -> ShownStep:
     return next((step for step in pages if step.state.state != State.DONE), pages[-1])
 
 
-def prefetched_relations() -> list[str]:
-    """The relations of a delivery that its steps look at, for lists to fetch together."""
-    return [*dict.fromkeys(_named_relations())]
+def prefetched_relations() -> list[Prefetch[Any]]:
+    """The relations of a delivery that its steps look at, each once."""
+    named = {each.prefetch_to: each for step in STEPS for each in getattr(_module(step.module), "PREFETCH", ())}
+    return [*named.values()]
 
 
-def _named_relations() -> Iterator[str]:
-    for step in STEPS:
-        module = _module(step.module)
-        yield from getattr(module, "PREFETCH", ())
+def rows_of(delivery: Delivery, relation: str, rows: QuerySet[M]) -> list[M]:
+    """What ``delivery`` has of ``relation``: as it was prefetched, else ``rows`` of this delivery."""
+    fetched = getattr(delivery, "_prefetched_objects_cache", {})
+    return list(fetched[relation] if relation in fetched else rows.filter(delivery=delivery))
 
 
 def _state_of(module_name: str) -> Callable[[Delivery], StepState]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import Prefetch
 from django.utils.translation import gettext as _
@@ -16,7 +16,12 @@ from deployments.selectors_catalogue import PastRun, past_run
 from .steps import State, StepState
 
 #: See :mod:`deployments.deliveries.steps`.
-PREFETCH = ("config__deployments",)
+PREFETCH = (
+    Prefetch(
+        "config__deployments",
+        Deployment.objects.only("config", "phase", "started_by", "created_at", "ready_at", "ended_at"),
+    ),
+)
 #: Of one delivery; older ones stay in the list of deployments.
 TRIALS_SHOWN = 50
 
@@ -67,7 +72,16 @@ def trials(delivery: Delivery) -> list[Trial]:
     found = list(runs.prefetch_related(Prefetch("attempts", Attempt.objects.defer("log")))[:TRIALS_SHOWN])
     revisions = ConfigRevision.objects.filter(config=delivery.config_id, number__in={run.revision for run in found})
     values = {each.number: ConfigValues.from_json(each.values) for each in revisions}
-    return [Trial(run=past_run(run), values=values[run.revision]) for run in found if run.revision in values]
+    return [
+        Trial(run=past_run(run), values=run_values(run, values[run.revision]))
+        for run in found
+        if run.revision in values
+    ]
+
+
+def run_values(run: Deployment, revision: ConfigValues) -> ConfigValues:
+    """What ``run`` was started with: the values of its revision, and its own image, since tests bring theirs."""
+    return replace(revision, image=run.serving_spec().image)
 
 
 def compared(found: Sequence[Trial], first: int, second: int) -> Comparison | None:

@@ -72,6 +72,7 @@ WORDS: dict[str, _Words] = {
         ),
         "",
     ),
+    "test_over": (_("The test that it was started for is over."), ""),
     "stop_now_asked": (_("Stop at once was asked for."), ""),
     "restart_asked": (_("Restart was asked for."), ""),
     "stopped": (_("Stopped as asked."), ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -55,12 +55,14 @@ def start_deployment(
     pins: Pins | None = None,
     stop_first: Collection[int] = (),
     reason: str = "start_asked",
+    image: str = "",
 ) -> StartResult:
     """Ask for a run of the config. Idempotent: of two people at once, both get the one deployment.
 
     ``stop_first`` are deployments whose end is asked for in the same breath; the start waits in the queue until
-    their GPUs are free. ``reason`` is the code that its first event carries. Raises NotFoundError, NotAllowedError,
-    InvalidInputError for pins that do not exist, or ConflictError while the last run is still stopping.
+    their GPUs are free. ``reason`` is the code that its first event carries. ``image`` takes the place of the config's
+    in this run only. Raises NotFoundError, NotAllowedError, InvalidInputError for pins that do not exist, or
+    ConflictError while the last run is still stopping.
     """
     actor.require(OPERATE)
     config = find_config(config_name)
@@ -72,7 +74,7 @@ def start_deployment(
             with transaction.atomic():
                 for each in doomed:
                     stop_deployment(each.pk, actor=actor)
-                created = _create(config, replica, actor, reason=reason, **pinned)
+                created = _create(config, replica, actor, reason=reason, image=image, **pinned)
                 return StartResult(deployment=created, created=True)
         except IntegrityError:
             live = _live(config, replica)
@@ -219,8 +221,12 @@ def pinned_columns(config: Config, pins: Pins) -> dict[str, Any]:
     return {"pinned_node": node, "pinned_gpus": [uuids[index] for index in sorted(set(pins.gpus))]}
 
 
-def _create(config: Config, replica: int, actor: Actor, *, reason: str = "start_asked", **columns: Any) -> Deployment:
+def _create(
+    config: Config, replica: int, actor: Actor, *, reason: str = "start_asked", image: str = "", **columns: Any
+) -> Deployment:
     spec = config.serving_spec()
+    if image:
+        spec = replace(spec, image=image)
     now = timezone.now()
     with transaction.atomic():
         deployment = Deployment.objects.create(

@@ -13,6 +13,7 @@ from deployments.audit import record_audit
 from deployments.config_values import ConfigValues
 from deployments.deliveries.drafts import draft_values
 from deployments.deliveries.requirement import Requirement
+from deployments.deliveries.trials import run_values
 from deployments.exceptions import ConflictError, InvalidInputError
 from deployments.models import CatalogueModel, Config, Delivery
 
@@ -89,7 +90,7 @@ def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
             _("Deployment %(number)d never answered. Put a run that was ready into the catalogue.") % {"number": run.pk}
         )
     with transaction.atomic():
-        values = ConfigValues.from_json(find_revision(config.name, run.revision).values)
+        values = run_values(run, ConfigValues.from_json(find_revision(config.name, run.revision).values))
         save_config(
             config.name, values, actor=actor, comment=_("From trial %(number)d of the delivery") % {"number": run.pk}
         )

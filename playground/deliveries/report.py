@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 
 from deployments.compose.writing import compose_file, docker_run
 from deployments.deliveries.requirement import Requirement
-from deployments.deliveries.steps import ShownStep, step_states
 from deployments.engines import engine_named
 from deployments.models import Config, Delivery, ImageBuild, ImageTransfer
 from deployments.models.catalogue import RuntimeName
 from deployments.models.job import Job
 from deployments.presentation.words import byte_words
 from deployments.secret_references import contains_token
+from deployments.spec import ServingSpec
 from playground.loadtests.presenting import LevelRow, VerdictRow, level_rows, verdict_rows
 from playground.models import ImageTest
 
@@ -52,19 +52,23 @@ class Report:
     charts: Sequence[Chart]
     docker_run: str
     compose: str
-    steps: Sequence[ShownStep]
 
 
 def report_of(delivery: Delivery) -> Report:
     """The report of ``delivery`` as it is now."""
     requirement = Requirement.from_json(delivery.requirement)
-    build = delivery.image_builds.filter(state=Job.State.DONE).order_by("-pk").first()
-    pushed = delivery.transfers.filter(kind=ImageTransfer.Kind.PUSH, state=Job.State.DONE).order_by("-pk").first()
+    build = delivery.image_builds.filter(state=Job.State.DONE).defer("log", "steps").order_by("-pk").first()
+    pushed = (
+        delivery.transfers.filter(kind=ImageTransfer.Kind.PUSH, state=Job.State.DONE)
+        .order_by("-pk")
+        .defer("layers")
+        .first()
+    )
     test = delivery.image_tests.exclude(passed=None).select_related("load_test").first()
     load = None if test is None else test.load_test
     config = Config.objects.select_related("model").filter(deliveries=delivery).first()
     runs = config is not None and config.runtime == RuntimeName.DOCKER
-    spec = config.serving_spec() if config is not None and runs else None
+    spec = _delivered(config.serving_spec(), build, pushed) if config is not None and runs else None
     return Report(
         asked=_asked(requirement) if delivery.requirement else [],
         chosen=_chosen(delivery),
@@ -77,8 +81,14 @@ def report_of(delivery: Delivery) -> Report:
         charts=[] if load is None else charts_of(load.measured),
         docker_run="" if spec is None else docker_run(spec),
         compose="" if spec is None else compose_file(spec),
-        steps=step_states(delivery),
     )
+
+
+def _delivered(spec: ServingSpec, build: ImageBuild | None, pushed: ImageTransfer | None) -> ServingSpec:
+    """The config's values with the image that this delivery made, whether or not it is pinned there already."""
+    if pushed is not None:
+        return replace(spec, image=pushed.pinned_image)
+    return spec if build is None else replace(spec, image=build.tag)
 
 
 def _asked(requirement: Requirement) -> list[Fact]:

@@ -6,6 +6,7 @@ import sys
 from types import ModuleType
 
 import pytest
+from django.db.models import Prefetch
 
 from deployments.deliveries import steps
 from deployments.deliveries.steps import ShownStep, State, Step, StepState, next_step, step_states
@@ -55,12 +56,12 @@ def test_a_step_is_asked_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     def step_state(delivery: Delivery) -> StepState:
         return StepState(state=State.FAILED, sentence=f"{delivery.name} is broken.", who="ops1")
 
-    _module(monkeypatch, "a_step_of_tests", step_state=step_state, PREFETCH=("leases",))
+    _module(monkeypatch, "a_step_of_tests", step_state=step_state, PREFETCH=(Prefetch("transfers"),))
     _only(monkeypatch, "a_step_of_tests", "deployments:delivery")
     delivery = make_delivery()
     (step,) = step_states(delivery)
     assert (step.state.word, step.state.tone, step.state.who) == ("failed", "bad", "ops1")
-    assert (step.url, steps.prefetched_relations()) == (f"/deliveries/{delivery.pk}/", ["leases"])
+    assert (step.url, steps.prefetched_relations()) == (f"/deliveries/{delivery.pk}/", [Prefetch("transfers")])
 
 
 def test_the_requirement_is_done_once_it_was_written() -> None:

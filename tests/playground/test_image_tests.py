@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.conf import settings as django_settings
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
+from deployments import jobs
 from deployments.actors import Actor
 from deployments.deliveries.requirement import Hardware, Requirement, Targets
-from deployments.deliveries.steps import State
+from deployments.deliveries.steps import State, step_states
 from deployments.exceptions import ConflictError, NotAllowedError
 from deployments.jobs import carry_out
 from deployments.lifecycle.phases import Desired, Phase
 from deployments.models import Attempt, AuditEntry, Config, Delivery, Deployment, ImageBuild, Node
-from deployments.services.trials import make_draft
+from deployments.services.lifecycle import start_deployment
+from deployments.services.trials import make_draft, publish
+from playground.deliveries import work
+from playground.deliveries.report import report_of
 from playground.deliveries.targets import NAMES, settings_for, targets_of
-from playground.deliveries.testing import run_image_test, step_state
+from playground.deliveries.testing import step_state
+from playground.deliveries.work import end_left_tests, run_image_test
 from playground.loadtests.verdicts import TARGETS, verdicts
 from playground.loadtests.work import run_load_test
 from playground.models import ImageTest, LoadTest
 from playground.services.image_tests import begin_image_test, cancel_image_test
+from playground.tasks import stop_left_tests
 from tests.deployments.editing import person, signed_in
 from tests.deployments.hosts import database_of_threads
 from tests.fakes.paced_server import Pace, PacedServer
@@ -46,6 +56,10 @@ QUICK = Pace(first_s=lambda _number: 0.01, token_s=0.002, tokens=4)
 SMALL = replace(
     settings_for(WANTED, kind="chat", direct=True), requests=2, prompt_tokens=8, output_tokens=4, warm_up=0, level_s=10
 )
+
+
+class WorkerKilledError(BaseException):
+    """What stands for SIGKILL: no job catches it."""
 
 
 @pytest.fixture(autouse=True)
@@ -230,8 +244,6 @@ def test_the_worker_after_one_that_died_goes_on_with_what_was_started(
     delivery: Delivery, host: Callable[[Callable[[Deployment], None]], None]
 ) -> None:
     test = begin_image_test(delivery, SMALL, actor=ED)
-    from deployments.services.lifecycle import start_deployment
-
     run = start_deployment("qwen-service", actor=ED).deployment
     ImageTest.objects.filter(pk=test.pk).update(deployment=run, runs=1, state=ImageTest.State.RUNNING)
     with PacedServer(QUICK) as server:
@@ -240,6 +252,177 @@ def test_the_worker_after_one_that_died_goes_on_with_what_was_started(
     assert test.deployment == run
     assert Deployment.objects.count() == 1
     assert test.state == ImageTest.State.DONE
+
+
+def test_what_a_worker_that_died_three_times_left_is_stopped(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right after the start, while it waits, and while the load test runs; no killed process tidies up."""
+    test = begin_image_test(delivery, SMALL, actor=ED)
+    ends = work._end_what_it_began
+
+    def killed(_seconds: float) -> None:
+        raise WorkerKilledError
+
+    monkeypatch.setattr(time, "sleep", killed)
+    monkeypatch.setattr(work, "_end_what_it_began", lambda _test: None)
+    with PacedServer(QUICK) as server:
+        for _number in range(3):
+            with pytest.raises(WorkerKilledError):
+                carry_out(ImageTest, test.pk, run_image_test)
+            ready_at(server.url)(Deployment.objects.get())
+            ImageTest.objects.filter(pk=test.pk).update(claim_expires_at=timezone.now() - timedelta(seconds=1))
+            assert end_left_tests() == 0, "the next worker goes on with it"
+        test = carried_out(test)
+    assert (test.state, test.error_code) == (ImageTest.State.FAILED, "worker_died")
+    run = Deployment.objects.get()
+    assert test.load_test is not None
+    assert (run.desired, test.load_test.state) == (Desired.RUNNING, LoadTest.State.PENDING)
+
+    monkeypatch.setattr(work, "_end_what_it_began", ends)
+    assert end_left_tests() == 1
+    run.refresh_from_db()
+    test.load_test.refresh_from_db()
+    assert (run.desired, run.stopped_by, test.load_test.state) == (Desired.STOPPED, "ed", LoadTest.State.CANCELLED)
+    assert end_left_tests() == 0
+    assert django_settings.CELERY_BEAT_SCHEDULE["left tests"]["task"] == stop_left_tests.name
+
+
+def test_what_a_cancelled_test_began_is_stopped_though_its_node_is_gone(delivery: Delivery) -> None:
+    run = start_deployment("qwen-service", actor=ED).deployment
+    test = begin_image_test(delivery, SMALL, actor=ED)
+    held = timezone.now() + timedelta(minutes=1)
+    rows = ImageTest.objects.filter(pk=test.pk)
+    rows.update(deployment=run, state=ImageTest.State.RUNNING, claim_expires_at=held)
+    cancel_image_test(delivery, test.pk, actor=ED)
+    assert end_left_tests() == 0, "its worker does that"
+    rows.update(claim_expires_at=timezone.now() - timedelta(seconds=1))
+    assert end_left_tests() == 1
+    run.refresh_from_db()
+    assert run.desired == Desired.STOPPED
+
+
+def test_a_worker_that_was_killed_at_the_start_has_started_nothing(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = begin_image_test(delivery, SMALL, actor=ED)
+
+    def killed(*_args: object, **_began: object) -> None:
+        raise WorkerKilledError
+
+    monkeypatch.setattr(work, "_note", killed)
+    with pytest.raises(WorkerKilledError):
+        carry_out(ImageTest, test.pk, run_image_test)
+    assert not Deployment.objects.exists()
+
+
+def test_a_worker_that_lost_its_claim_leaves_everything_to_the_next(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = begin_image_test(delivery, SMALL, actor=ED)
+    monkeypatch.setattr(jobs, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(
+        time, "sleep", lambda _seconds: ImageTest.objects.filter(pk=test.pk).update(claim_token="another")
+    )
+    carried_out(test)
+    assert test.state == ImageTest.State.RUNNING
+    assert Deployment.objects.get().desired == Desired.RUNNING
+
+
+def test_a_person_who_lost_the_right_meanwhile_leaves_nothing_running(delivery: Delivery) -> None:
+    editor = person("ed2", "editor")
+    test = begin_image_test(delivery, SMALL, actor=Actor.person(editor))
+    run = start_deployment("qwen-service", actor=ED).deployment
+    ImageTest.objects.filter(pk=test.pk).update(deployment=run, cancel_requested_at=timezone.now())
+    editor.groups.clear()
+    assert carried_out(test).state == ImageTest.State.CANCELLED
+    run.refresh_from_db()
+    assert (run.desired, run.stopped_by) == (Desired.STOPPED, "ed2")
+
+
+def test_a_test_leaves_the_config_as_it_was(
+    delivery: Delivery, host: Callable[[Callable[[Deployment], None]], None]
+) -> None:
+    pinned = "registry.example.org/team/qwen@sha256:" + "1" * 64
+    Config.objects.update(image=pinned)
+    before = Config.objects.get()
+    built(delivery)
+    host(crash)
+    test = carried_out(begin_image_test(delivery, SMALL, actor=ED))
+    assert test.deployment is not None
+    assert test.deployment.serving_spec().image == "berth/qwen:1"
+    after = Config.objects.get()
+    assert (after.image, after.revision) == (pinned, before.revision)
+    # Who puts that run into the catalogue means what it ran.
+    Deployment.objects.update(ready_at=timezone.now())
+    assert publish(delivery, test.deployment.pk, actor=ED).image == "berth/qwen:1"
+
+
+def test_a_run_that_somebody_else_started_is_neither_tested_nor_stopped(delivery: Delivery) -> None:
+    run = start_deployment("qwen-service", actor=ED).deployment
+    test = carried_out(begin_image_test(delivery, SMALL, actor=ED))
+    assert (test.state, test.deployment) == (ImageTest.State.FAILED, None)
+    assert "runs already" in test.error
+    run.refresh_from_db()
+    assert run.desired == Desired.RUNNING
+
+
+# ---- the step
+
+
+def passed(delivery: Delivery, **columns: Any) -> ImageTest:
+    """A test that has passed."""
+    return ImageTest.objects.create(
+        delivery=delivery,
+        node=Node.objects.get(),
+        image="berth/qwen:1",
+        requested_by="ed",
+        settings=SMALL.to_json(),
+        targets=targets_of(WANTED),
+        **{"state": ImageTest.State.DONE, "passed": True, "load_test": a_load_test(), **columns},
+    )
+
+
+def a_load_test() -> LoadTest:
+    return LoadTest.objects.create(
+        node=Node.objects.get(), config="qwen-service", requested_by="ed", settings=SMALL.to_json(), state="done"
+    )
+
+
+def test_the_step_stands_by_what_is_there(delivery: Delivery) -> None:
+    build = built(delivery)
+    passed(delivery, build=build)
+    passed(delivery, build=build, state=ImageTest.State.CANCELLED, passed=None)
+    assert state(delivery)[0] is State.DONE
+
+    wanted = replace(WANTED, targets=replace(WANTED.targets, concurrent_users=64))
+    Delivery.objects.update(requirement=wanted.to_json())
+    assert state(delivery) == (State.STALE, "What is asked for was changed after berth/qwen:1 was tested.")
+    Delivery.objects.update(requirement=WANTED.to_json())
+
+    ImageBuild.objects.update(gone_at=timezone.now())
+    assert state(delivery) == (State.STALE, "berth/qwen:1 was tested, and is not there any more.")
+    ImageBuild.objects.update(gone_at=None)
+
+    LoadTest.objects.all().delete()
+    assert state(delivery) == (State.STALE, "The figures of the test of berth/qwen:1 were deleted. Test it again.")
+
+
+def test_a_page_of_one_delivery_asks_for_each_thing_once(
+    delivery: Delivery, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """However much was done: the delivery, its runs, builds, tests and pushes, and nothing of their logs."""
+    for number in range(3):
+        passed(delivery, build=built(delivery, f"berth/qwen:{number}"))
+    with django_assert_num_queries(5) as captured:
+        steps = step_states(delivery)
+    assert [step.name for step in steps if step.state.state is State.DONE] == ["requirement", "tool", "test"]
+    asked = " ".join(query["sql"] for query in captured.captured_queries)
+    for unread in ("log", "steps", "levels", "layers", "spec"):
+        assert f'."{unread}"' not in asked
+    # What is asked for and chosen, the build, the push, the test, the config; nothing of the steps once more.
+    with django_assert_num_queries(4):
+        report_of(delivery)
 
 
 # ---- who may not, and what bad input says
