@@ -15,6 +15,10 @@ _ADDRESS = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 LONGEST_PATH = 255
+#: Docker Hub: names of images mean it where they name no registry, and its API is served by another host.
+HUB = "docker.io"
+_HUB_NAMES = frozenset({HUB, "index.docker.io"})
+_HUB_SERVER = "registry-1.docker.io"
 
 
 def address_problem(address: str) -> str:
@@ -40,6 +44,27 @@ def tag_problem(tag: str) -> str:
     if not _TAG.fullmatch(tag):
         return _("Use up to 128 letters, digits, dots, dashes and underscores; begin with a letter or digit.")
     return ""
+
+
+def registry_named_by(image: str) -> str:
+    """The address of the registry that an image's name means, by the engine's own rule.
+
+    Source: distribution/reference, "splitDockerDomain".
+    """
+    first, slash, _rest = image.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        return HUB
+    return canonical(first)
+
+
+def canonical(address: str) -> str:
+    """The one spelling of an address, as images' names have it."""
+    return HUB if address in _HUB_NAMES else address
+
+
+def server_of(address: str) -> str:
+    """Who answers for a registry, as ``host`` or ``host:port``."""
+    return _HUB_SERVER if address in _HUB_NAMES else address
 
 
 def host_of(address: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 from dataclasses import dataclass, field
+from urllib.parse import quote, quote_plus
 
 HIDDEN = "…"
 
@@ -20,12 +23,17 @@ class Credentials:
 
     def hide_in(self, text: str) -> str:
         """``text`` without the password in any form in which a server might repeat it."""
-        for secret in (self.password, self._basic()):
-            if secret:
-                text = text.replace(secret, HIDDEN)
+        for secret in sorted(self._spellings(), key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
         return text
 
-    def _basic(self) -> str:
+    def _spellings(self) -> set[str]:
+        """As it is, and as it stands in a header, a URL, JSON and HTML."""
         if not self.password:
-            return ""
+            return set()
+        escaped = (json.dumps(self.password)[1:-1], html.escape(self.password))
+        quoted = (quote(self.password, safe=""), quote(self.password), quote_plus(self.password))
+        return {self.password, self._basic(), *escaped, *quoted}
+
+    def _basic(self) -> str:
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()

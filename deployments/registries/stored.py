@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployments.encryption.sealing import unseal
 from deployments.models import Registry
 
+from .addresses import registry_named_by
 from .credentials import Credentials
 
 
@@ -13,8 +14,7 @@ def credentials_for(image: str) -> Credentials:
 
     Raises SecretUnreadableError.
     """
-    address, slash, _path = image.partition("/")
-    found = Registry.objects.filter(address=address).exclude(secret="").order_by("pk").first() if slash else None
+    found = Registry.objects.filter(address=registry_named_by(image)).exclude(secret="").order_by("pk").first()
     if found is None:
         return Credentials()
     return Credentials(username=found.username, password=unseal(found.secret))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .addresses import is_near
+from .addresses import is_near, server_of
 from .credentials import Credentials
 from .refusals import LONGEST_SAID, TransferError, explained
 
@@ -31,16 +31,22 @@ MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.list.v2+json",
     )
 )
+#: RFC 6750, "b64token", and what else servers hand out that a header can hold.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryClient:
-    """One registry, and who we are there. Each question takes a few seconds at most."""
+    """One registry, and who we are there. Each question takes a few seconds at most.
+
+    ``transport`` stands for the network in tests.
+    """
 
     address: str
     credentials: Credentials
     insecure: bool = False
+    transport: httpx.BaseTransport | None = None
 
     def check(self) -> None:
         """Return when the registry accepts name and password. Raises TransferError."""
@@ -64,7 +70,12 @@ class RegistryClient:
 
     def _client(self) -> httpx.Client:
         scheme = "http" if self.insecure else "https"
-        return httpx.Client(base_url=f"{scheme}://{self.address}", timeout=ANSWER_S, follow_redirects=False)
+        return httpx.Client(
+            base_url=f"{scheme}://{server_of(self.address)}",
+            timeout=ANSWER_S,
+            follow_redirects=False,
+            transport=self.transport,
+        )
 
     def _ask(self, client: httpx.Client, method: str, path: str, *, scope: str) -> _Answer:
         """Ask, and once more in the way that the registry wants."""
@@ -79,21 +90,20 @@ class RegistryClient:
             if not self.credentials:
                 return answer
             return _send(client, method, path, headers=headers, auth=self._basic())
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unreachable(error) from error
 
     def _token(self, client: httpx.Client, challenge: str, scope: str) -> str:
-        """Ask the registry's token server, whose address it names: by TLS, or near where the registry is near too."""
+        """Ask the registry's token server, which may be another host: the registry names it."""
         parameters = dict(_PARAMETER.findall(challenge))
-        realm = urlsplit(parameters.get("realm", ""))
-        near = self.insecure and realm.scheme == "http" and is_near(realm.netloc)
-        if realm.scheme != "https" and not near:
-            raise TransferError.of("no_tls", said=parameters.get("realm", "")[:LONGEST_SAID])
+        realm = parameters.get("realm", "")
+        if not self._may_know_us(realm):
+            raise TransferError.of("no_tls", said=realm[:LONGEST_SAID])
         wanted = {"service": parameters.get("service", ""), "scope": scope}
         answer = _send(
             client,
             "GET",
-            realm.geturl(),
+            realm,
             params={key: value for key, value in wanted.items() if value},
             auth=self._basic() if self.credentials else None,
         )
@@ -101,9 +111,27 @@ class RegistryClient:
             raise self._refused(answer)
         try:
             told = json.loads(answer.text)
-            return str(told.get("token") or told["access_token"])
+            token = str(told.get("token") or told["access_token"])
         except (ValueError, KeyError, AttributeError) as error:
             raise TransferError.of("no_registry") from error
+        if not _TOKEN.fullmatch(token):
+            raise TransferError.of("no_registry")
+        return token
+
+    def _may_know_us(self, realm: str) -> bool:
+        """Whether a token server gets name and password.
+
+        By TLS, if the registry named it by TLS. Without TLS anybody on the way could have named it, so that it has to
+        be as near as such a registry has to be.
+        """
+        try:
+            told = urlsplit(realm)
+            named = told.scheme in ("https", "http") and bool(told.hostname) and "@" not in told.netloc
+        except ValueError:
+            return False
+        if not named:
+            return False
+        return is_near(told.netloc) if self.insecure else told.scheme == "https"
 
     def _basic(self) -> httpx.BasicAuth:
         return httpx.BasicAuth(self.credentials.username, self.credentials.password)
@@ -135,7 +163,7 @@ def _send(client: httpx.Client, method: str, url: str, **options: Any) -> _Answe
         return _Answer(status=status, challenge=response.headers.get("WWW-Authenticate", ""), text=text)
 
 
-def _unreachable(error: httpx.HTTPError) -> TransferError:
+def _unreachable(error: Exception) -> TransferError:
     said = str(error)
     lowered = said.lower()
     if "certificate" in lowered:

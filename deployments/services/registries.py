@@ -14,7 +14,7 @@ from deployments.audit import record_audit
 from deployments.encryption.sealing import SecretUnreadableError, seal, unseal
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.models import ImageTransfer, Job, Registry
-from deployments.registries.addresses import address_problem, is_near
+from deployments.registries.addresses import address_problem, canonical, is_near
 from deployments.registries.credentials import Credentials
 from deployments.registries.refusals import TransferError
 from deployments.registries.v2 import RegistryClient
@@ -56,7 +56,7 @@ def save_registry(name: str, values: RegistryValues, *, actor: Actor) -> Registr
     with transaction.atomic():
         registry = find_registry(name, lock=True)
         before = (registry.address, registry.username, registry.insecure)
-        gives_up = values.address != registry.address or (values.insecure and not registry.insecure)
+        gives_up = canonical(values.address) != registry.address or (values.insecure and not registry.insecure)
         if registry.secret and values.password is None and gives_up:
             reason = _("Enter the password again: the stored one goes to no other address than it was meant for.")
             raise InvalidInputError(reason, fields={"password": [reason]})
@@ -138,7 +138,7 @@ def _write(registry: Registry, values: RegistryValues) -> None:
     if values.password and not values.username:
         reason = _("A password needs a user name. For a token, registries name one in their documentation.")
         raise InvalidInputError(reason, fields={"username": [reason]})
-    registry.address, registry.username, registry.insecure = values.address, values.username, values.insecure
+    registry.address, registry.username, registry.insecure = canonical(values.address), values.username, values.insecure
     if values.password is not None:
         registry.secret = seal(values.password)
     elif not values.username:

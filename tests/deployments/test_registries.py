@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote, quote_plus
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -20,8 +24,10 @@ from deployments.actors import Actor
 from deployments.encryption.sealing import unseal
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
 from deployments.models import AuditEntry, ImageTransfer, Registry
+from deployments.registries.addresses import registry_named_by
 from deployments.registries.credentials import Credentials
 from deployments.registries.refusals import SENTENCES, SIGNS, TransferError, explained
+from deployments.registries.stored import credentials_for
 from deployments.registries.v2 import RegistryClient
 from deployments.services.registries import (
     RegistryValues,
@@ -204,6 +210,155 @@ def test_credentials_go_to_no_token_server_without_tls_elsewhere() -> None:
         server.close()
     assert raised.value.code == "no_tls"
     assert [authorization for _path, authorization in server.asked] == [""]
+
+
+class Net(httpx.BaseTransport):
+    """A network whose hosts answer what the test says; ``asked`` lists where which credentials went."""
+
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, str]] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        kind = request.headers.get("Authorization", "nobody").partition(" ")[0]
+        self.asked.append((f"{request.method} {url.scheme}://{url.netloc.decode()}{url.path}", kind))
+        return self.answer(request)
+
+
+ME = Credentials(username="me", password=SECRET)
+BASIC = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
+
+
+def hub(realm: str, told: object = None, *, password: str = BASIC) -> Net:
+    """A registry that wants a token of ``realm``, which gives ``told`` to whoever knows the password."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        authorization = request.headers.get("Authorization", "")
+        if request.url.path == "/token":
+            if authorization not in ("", password):
+                return httpx.Response(401, json={"details": f"incorrect username or password {SECRET}"})
+            return httpx.Response(200, json={"token": "t0ken"} if told is None else told)
+        if authorization == "Bearer t0ken":
+            return httpx.Response(200, json={})
+        challenge = f'Bearer realm="{realm}",service="registry.docker.io"'
+        return httpx.Response(401, headers={"WWW-Authenticate": challenge})
+
+    return Net(answer)
+
+
+@pytest.mark.parametrize("address", ["docker.io", "index.docker.io"])
+def test_docker_hub_is_checked_by_a_token_of_the_host_that_it_names(address: str) -> None:
+    net = hub("https://auth.docker.io/token")
+    RegistryClient(address=address, credentials=ME, transport=net).check()
+    assert net.asked == [
+        ("GET https://registry-1.docker.io/v2/", "nobody"),
+        ("GET https://auth.docker.io/token", "Basic"),
+        ("GET https://registry-1.docker.io/v2/", "Bearer"),
+    ]
+
+
+def test_a_wrong_password_of_docker_hub_is_a_sentence_without_it() -> None:
+    net = hub("https://auth.docker.io/token", password="Basic another")
+    with pytest.raises(TransferError) as raised:
+        RegistryClient(address="docker.io", credentials=ME, transport=net).check()
+    assert raised.value.code == "wrong_password"
+    assert SECRET not in str(raised.value)
+
+
+def test_a_registry_of_basic_credentials_is_asked_with_them() -> None:
+    """As the ones of cloud providers want it: a name of theirs, and a password that lives for hours."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") == BASIC:
+            return httpx.Response(200)
+        return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="https://x.example.com/"'})
+
+    net = Net(answer)
+    RegistryClient(address="x.example.com", credentials=ME, transport=net).check()
+    assert [kind for _url, kind in net.asked] == ["nobody", "Basic"]
+
+
+@pytest.mark.parametrize(
+    ("realm", "insecure"),
+    [
+        ("http://auth.example.com/token", False),
+        ("http://127.0.0.1/token", False),
+        ("ftp://auth.example.com/token", False),
+        ("https://you@auth.example.com/token", False),
+        ("https:///token", False),
+        ("https://[/token", False),
+        ("", False),
+        # Named without TLS, so that anybody on the way may have written it.
+        ("https://8.8.8.8/token", True),
+        ("http://8.8.8.8/token", True),
+    ],
+)
+def test_credentials_go_to_no_token_server_that_was_not_named_by_tls(realm: str, insecure: bool) -> None:
+    net = hub(realm)
+    with pytest.raises(TransferError) as raised:
+        RegistryClient(address="127.0.0.1:5000", credentials=ME, insecure=insecure, transport=net).check()
+    assert raised.value.code == "no_tls"
+    assert [kind for _url, kind in net.asked] == ["nobody"]
+
+
+def test_a_near_registry_may_name_a_near_token_server() -> None:
+    net = hub("http://127.0.0.1:5001/token")
+    RegistryClient(address="127.0.0.1:5000", credentials=ME, insecure=True, transport=net).check()
+    assert net.asked[1] == ("GET http://127.0.0.1:5001/token", "Basic")
+
+
+@pytest.mark.parametrize(
+    "told", [[], {}, "x", {"token": "two\nlines"}, {"token": "ключ"}, {"access_token": "x" * 20_000}]
+)
+def test_what_is_no_token_is_a_sentence(told: object) -> None:
+    net = hub("https://auth.docker.io/token", told)
+    with pytest.raises(TransferError) as raised:
+        RegistryClient(address="docker.io", credentials=ME, transport=net).check()
+    assert raised.value.code == "no_registry"
+    assert len(net.asked) == 2
+
+
+def test_a_token_servers_redirect_is_not_followed() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            return httpx.Response(302, headers={"Location": "https://evil.example.com/"})
+        return httpx.Response(401, headers={"WWW-Authenticate": 'Bearer realm="https://auth.docker.io/token"'})
+
+    net = Net(answer)
+    with pytest.raises(TransferError):
+        RegistryClient(address="docker.io", credentials=ME, transport=net).check()
+    assert not any("evil" in url for url, _kind in net.asked)
+
+
+@pytest.mark.parametrize(
+    ("image", "address"),
+    [
+        ("team/chat:1", "docker.io"),
+        ("busybox", "docker.io"),
+        ("docker.io/team/chat:1", "docker.io"),
+        ("index.docker.io/team/chat@sha256:0", "docker.io"),
+        ("localhost/team/chat", "localhost"),
+        ("127.0.0.1:5000/chat:1", "127.0.0.1:5000"),
+        ("registry.example.org/team/chat", "registry.example.org"),
+    ],
+)
+def test_an_image_is_pulled_with_the_password_of_the_registry_that_its_name_means(image: str, address: str) -> None:
+    assert not credentials_for(image)
+    values = RegistryValues(address=address.replace("docker.io", "index.docker.io"), username="me", password=SECRET)
+    if "." in address or ":" in address:
+        create_registry("house", values, actor=HOST)
+        assert credentials_for(image).password == SECRET
+    else:
+        assert registry_named_by(image) == address
+
+
+@pytest.mark.parametrize("password", ['quo"te\\', "a b&c/ü", "plain"])
+def test_a_password_is_hidden_in_every_spelling(password: str) -> None:
+    mine = Credentials(username="me", password=password)
+    basic = base64.b64encode(f"me:{password}".encode()).decode()
+    for spelling in (password, basic, json.dumps(password)[1:-1], quote(password), quote_plus(password)):
+        assert spelling not in mine.hide_in(f"denied: {spelling}!")
 
 
 @pytest.mark.parametrize(
