@@ -19,15 +19,19 @@ from deployments.models import CatalogueModel, Config, Delivery
 
 from .catalogue import create_config, find_revision, save_config
 from .catalogue_models import ModelValues, create_model
+from .deliveries import open_delivery
 from .lifecycle import Pins, StartResult, start_deployment
 
 
+@transaction.atomic
 def make_draft(delivery: Delivery, *, actor: Actor) -> Config:
     """Make the delivery's config, of its own name, from its requirement and its tool.
 
-    Raises NotAllowedError, ConflictError when it has one or a step before this one is open, or InvalidInputError.
+    Raises NotAllowedError, ConflictError when it is closed, has one, or a step before this one is open, or
+    InvalidInputError.
     """
     actor.require(BUILD_IMAGES)
+    open_delivery(delivery.pk)
     if delivery.config is not None:
         raise ConflictError(_("“%(name)s” has its draft already.") % {"name": delivery.name})
     if not delivery.tool or not delivery.requirement:
@@ -46,6 +50,7 @@ def make_draft(delivery: Delivery, *, actor: Actor) -> Config:
     return made.config
 
 
+@transaction.atomic
 def try_out(
     delivery: Delivery,
     *,
@@ -57,9 +62,10 @@ def try_out(
 ) -> StartResult:
     """Start a trial run with these values, which become the draft's next revision when they differ.
 
-    Raises NotAllowedError, InvalidInputError, or ConflictError while another trial runs.
+    Raises NotAllowedError, InvalidInputError, or ConflictError for a closed delivery, or while another trial runs.
     """
     actor.require(BUILD_IMAGES)
+    open_delivery(delivery.pk)
     config = draft_of(delivery)
     live = config.deployments.exclude(ended_at__isnull=False).order_by("-pk").first()
     if live is not None:
@@ -75,12 +81,14 @@ def try_out(
     return start_deployment(config.name, actor=actor, pins=pins)
 
 
+@transaction.atomic
 def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
     """Put the values of a good run into the catalogue, as the delivery's config. Repeatable.
 
-    Raises NotAllowedError, or ConflictError when that run never answered.
+    Raises NotAllowedError, or ConflictError when the delivery is closed or that run never answered.
     """
     actor.require(BUILD_IMAGES)
+    open_delivery(delivery.pk)
     config = draft_of(delivery)
     run = config.deployments.filter(pk=deployment_id).first()
     if run is None:

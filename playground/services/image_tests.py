@@ -12,6 +12,7 @@ from deployments.exceptions import ConflictError, NotFoundError
 from deployments.jobs import cancel_job, request_job
 from deployments.models import Delivery, ImageBuild, Node
 from deployments.models.job import Job
+from deployments.services.deliveries import open_delivery
 from deployments.services.trials import draft_of
 from playground.deliveries.targets import targets_of
 from playground.loadtests.settings import LoadSettings
@@ -21,15 +22,18 @@ from playground.models import ImageTest
 def begin_image_test(delivery: Delivery, settings: LoadSettings, *, actor: Actor) -> ImageTest:
     """Ask for a test of the newest image that was built, or without one of the image that the config names.
 
-    Raises NotAllowedError, or ConflictError when there is nothing to test or a test is under way.
+    Raises NotAllowedError, NotFoundError, or ConflictError for a closed delivery, when there is nothing to test, or
+    while a test is under way.
     """
     actor.require(BUILD_IMAGES)
     config = draft_of(delivery)
-    build = newest_build(delivery)
-    node = build.node if build is not None else _any_node()
-    if delivery.image_tests.exclude(state__in=Job.ENDED).exists():
-        raise ConflictError(_("A test of this delivery is under way. Wait for its end, or cancel it."))
     with transaction.atomic():
+        # Whoever asks at the same time waits here, and then sees this one.
+        delivery = open_delivery(delivery.pk)
+        if delivery.image_tests.exclude(state__in=Job.ENDED).exists():
+            raise ConflictError(_("A test of this delivery is under way. Wait for its end, or cancel it."))
+        build = newest_build(delivery)
+        node = build.node if build is not None else _any_node()
         test = request_job(
             ImageTest(
                 node=node,

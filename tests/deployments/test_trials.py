@@ -25,6 +25,7 @@ from deployments.lifecycle.phases import Phase
 from deployments.models import Attempt, AuditEntry, Config, Delivery, Deployment
 from deployments.selectors import catalogue_rows, configs_serving, find_config, ready_endpoints, startable_configs
 from deployments.selectors_pages import fleet
+from deployments.services.deliveries import close_delivery
 from deployments.services.lifecycle import Pins
 from deployments.services.trials import make_draft, publish, try_out
 from tests.deployments.deliveries import only_step
@@ -201,6 +202,20 @@ def test_who_may_not_changes_nothing(delivery: Delivery) -> None:
 
 
 # ---- the page
+
+
+def test_a_closed_delivery_is_neither_drafted_nor_tried_nor_published(delivery: Delivery, draft: Config) -> None:
+    run = run_trial(delivery)
+    close_delivery(delivery.pk, actor=ED)
+    for change in (
+        lambda: make_draft(Delivery.objects.get(), actor=ED),
+        lambda: run_trial(delivery),
+        lambda: publish(delivery, run.pk, actor=ED),
+    ):
+        with pytest.raises(ConflictError, match="is closed"):
+            change()
+    assert Deployment.objects.get() == run
+    assert Config.objects.get().is_draft
 
 
 def test_the_page_leads_from_no_draft_to_the_catalogue(

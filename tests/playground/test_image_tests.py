@@ -28,6 +28,7 @@ from deployments.exceptions import ConflictError, NotAllowedError
 from deployments.jobs import carry_out
 from deployments.lifecycle.phases import Desired, Phase
 from deployments.models import Attempt, AuditEntry, Config, Delivery, Deployment, ImageBuild, Node
+from deployments.services.deliveries import close_delivery
 from deployments.services.lifecycle import start_deployment
 from deployments.services.trials import make_draft, publish
 from playground.deliveries import work
@@ -423,6 +424,13 @@ def test_a_page_of_one_delivery_asks_for_each_thing_once(
     # What is asked for and chosen, the build, the push, the test, the config; nothing of the steps once more.
     with django_assert_num_queries(4):
         report_of(delivery)
+
+
+def test_an_image_of_a_closed_delivery_is_not_tested(delivery: Delivery) -> None:
+    close_delivery(delivery.pk, actor=ED)
+    with pytest.raises(ConflictError, match="is closed"):
+        begin_image_test(delivery, SMALL, actor=ED)
+    assert not ImageTest.objects.exists()
 
 
 # ---- who may not, and what bad input says
