@@ -5,6 +5,7 @@ tarfile's own filter "data" is what refuses most of it by name; the bounds, the 
 
 from __future__ import annotations
 
+import gzip
 import io
 import stat
 import tarfile
@@ -17,6 +18,7 @@ from typing import IO
 from django.utils.translation import gettext as _
 
 from deployments.exceptions import InvalidInputError
+from deployments.tar_stream import GZIP, members, unzipped
 
 from .sizes import in_words
 
@@ -30,7 +32,7 @@ RATIO_FROM_BYTES = 16 * 1024**2
 CHUNK = 1 << 20
 #: What the libraries raise for damaged bytes; a ValueError is an offset before the file's beginning.
 _DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error),
+    *(tarfile.TarError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error),
     *(EOFError, NotImplementedError, RuntimeError, ValueError),
 )
 
@@ -45,7 +47,7 @@ def unpack(data: bytes, into: Path) -> tuple[int, list[str]]:
         raise InvalidInputError(message % {"size": in_words(MOST_UPLOAD_BYTES)})
     bounds = _Bounds(len(data))
     try:
-        if zipfile.is_zipfile(io.BytesIO(data)) and not data.startswith(b"\x1f\x8b"):
+        if zipfile.is_zipfile(io.BytesIO(data)) and not data.startswith(GZIP):
             _unpack_zip(data, into, bounds)
         else:
             _unpack_tar(data, into, bounds)
@@ -94,21 +96,20 @@ class _Bounds:
 
 def _unpack_tar(data: bytes, into: Path, bounds: _Bounds) -> None:
     links: list[tuple[PurePosixPath, str]] = []
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r|*") as tar:
-        for member in tar:
-            path = bounds.enter(member.name)
-            if member.isdir():
-                _make_folder(into / path, path)
-            elif member.issym():
-                links.append((path, member.linkname))
-            elif member.isfile() and (source := tar.extractfile(member)) is not None:
-                _write(bounds, source, into, path, executable=bool(member.mode & 0o100))
-            elif member.islnk():
-                message = _("The archive holds the hard link %(path)s. Pack the file itself.")
-                raise InvalidInputError(message % {"path": path})
-            else:
-                message = _("The archive holds %(path)s, which is a device or a pipe.")
-                raise InvalidInputError(message % {"path": path})
+    for tar, member in members(unzipped(io.BytesIO(data))):
+        path = bounds.enter(member.name)
+        if member.isdir():
+            _make_folder(into / path, path)
+        elif member.issym():
+            links.append((path, member.linkname))
+        elif member.isfile() and (source := tar.extractfile(member)) is not None:
+            _write(bounds, source, into, path, executable=bool(member.mode & 0o100))
+        elif member.islnk():
+            message = _("The archive holds the hard link %(path)s. Pack the file itself.")
+            raise InvalidInputError(message % {"path": path})
+        else:
+            message = _("The archive holds %(path)s, which is a device or a pipe.")
+            raise InvalidInputError(message % {"path": path})
     _make_links(into, links, bounds)
 
 

@@ -6,7 +6,6 @@ Source: the image specification of Docker, version 1.2, "Combined Image JSON + F
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import posixpath
@@ -19,6 +18,7 @@ from typing import IO, Any
 from django.utils.translation import gettext as _
 
 from deployments.registries.refusals import TransferError
+from deployments.tar_stream import GZIP, members, unzipped
 
 MANIFEST = "manifest.json"
 MOST_MEMBERS = 20_000
@@ -29,7 +29,6 @@ MOST_IMAGES = 50
 #: What the engine's own file systems bear.
 MOST_LAYERS = 127
 LONGEST_NAME = 300
-GZIP = b"\x1f\x8b"
 CHUNK_BYTES = 1024 * 1024
 FAULTS = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError)
 
@@ -49,17 +48,12 @@ def examine(stream: IO[bytes], *, most_bytes: int, check: Callable[[], None]) ->
     for what leads out of it, or unpacks to more than ``most_bytes``.
     """
     contents = _Contents(most_bytes=most_bytes, check=check)
-    start = stream.tell()
-    packed = stream.read(2) == GZIP
-    stream.seek(start)
-    plain = gzip.GzipFile(fileobj=stream, mode="rb") if packed else stream
     try:
         # As a stream: nothing is sought, so that a gzip is unpacked once, and what is passed over is counted.
-        with tarfile.open(fileobj=plain, mode="r|", errorlevel=2) as tar:
-            for count, member in enumerate(tar):
-                if count >= MOST_MEMBERS:
-                    raise _hostile(_("it has more than %(n)d files") % {"n": MOST_MEMBERS})
-                contents.take(tar, member)
+        for count, (tar, member) in enumerate(members(unzipped(stream))):
+            if count >= MOST_MEMBERS:
+                raise _hostile(_("it has more than %(n)d files") % {"n": MOST_MEMBERS})
+            contents.take(tar, member)
     except FAULTS as error:
         raise TransferError.of("bad_archive", said=str(error)[:200]) from error
     return _images(contents)

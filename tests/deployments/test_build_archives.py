@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -164,6 +165,38 @@ def test_a_bomb_is_refused_before_it_is_written_whole(
     with pytest.raises(InvalidInputError, match="The archive is a bomb"):
         unpack(pack(bytes(6 << 20)), folder)
     assert (folder / "b").stat().st_size < 6 << 20
+
+
+def test_ten_gigabytes_of_holes_are_refused_by_what_they_unpack_to(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse file says 10 GB in some bytes of header; nothing of it is compressed."""
+    monkeypatch.setattr(archives, "RATIO_FROM_BYTES", 1 << 20)
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(10 * 1024**3)
+    packed = subprocess.run(["tar", "--sparse", "-cC", tmp_path, "holes"], capture_output=True, check=True).stdout
+    assert len(packed) < 20_000
+    with pytest.raises(InvalidInputError, match="The archive is a bomb"):
+        unpack(packed, folder)
+    assert (folder / "holes").stat().st_size < 8 << 20
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("e\u0301", "\u00e9"),  # one letter, composed and not
+        ("Dockerfile", "dockerfile"),
+        ("a\u2215b", "a/c"),  # a division sign that looks like a slash
+        ("\u202etxt.exe", "x"),  # written from right to left
+        ("\uff0e\uff0e/x", "y"),  # dots of full width lead nowhere
+        ("a\nb", "a b"),
+    ],
+)
+def test_names_that_only_look_alike_are_files_of_their_own(folder: Path, names: tuple[str, str]) -> None:
+    for packed in (tar(*(entry(name, data=b"x") for name in names)), zipped(*((name, b"x") for name in names))):
+        into = Path(tempfile.mkdtemp(dir=folder))
+        assert unpack(packed, into)[1] == list(names)
+        assert all((into / name).read_bytes() == b"x" for name in names)
 
 
 def test_bounds_of_count_and_size_hold(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
