@@ -65,6 +65,11 @@ class Context:
         """Rebuild from :meth:`to_json`; an empty object is the empty context."""
         return cls(**{**data, "warnings": tuple(data.get("warnings", ()))})
 
+    @property
+    def is_gone_from_here(self) -> bool:
+        """Whether a folder of this host is there no more. One that only another node has was never seen from here."""
+        return self.kind == FOLDER and bool(self.digest) and not Path(self.path).is_dir()
+
     def is_source_of(self, other: Context) -> bool:
         """Whether both take the same files; a folder's own may have changed meanwhile, which nobody can see here."""
         if self.kind == FOLDER:

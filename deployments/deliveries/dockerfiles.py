@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from deployments.exceptions import InvalidInputError
 from deployments.models import Delivery, ImageBuild
 
+from .contexts import Context
 from .dockerfile_text import DockerfileError, Problem, instructions, secret_problems
 from .linting import Finding, lint
 from .steps import State, StepState
@@ -66,7 +67,7 @@ def dockerfile_path(path: str) -> PurePosixPath:
 
 
 def step_state(delivery: Delivery) -> StepState:
-    """How the step stands: a text that parses and holds no secret is done."""
+    """How the step stands: a text that parses and holds no secret is done while its context is there."""
     if not delivery.dockerfile.strip():
         return StepState(state=State.OPEN, sentence=_("Nobody has written a Dockerfile yet."))
     try:
@@ -76,6 +77,10 @@ def step_state(delivery: Delivery) -> StepState:
     if problem:
         message = _("Line %(line)s: %(message)s") % {"line": problem.line, "message": problem.message}
         return StepState(state=State.FAILED, sentence=message)
+    context = Context.from_json(delivery.context)
+    if context.is_gone_from_here:
+        message = _("The build context %(path)s is not there any more. Put it back, or choose another one.")
+        return StepState(state=State.FAILED, sentence=message % {"path": context.path})
     return StepState(
         state=State.DONE,
         sentence=_("It parses and can be built."),

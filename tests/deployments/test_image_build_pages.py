@@ -286,6 +286,19 @@ def test_the_step_is_red_once_its_image_is_gone_and_says_who_deleted_it(
     assert editor.post(f"/deliveries/{delivery.pk}/build/{job.pk}/delete/").status_code == 409
 
 
+def test_the_step_dockerfile_is_red_once_its_folder_is_gone(tmp_path: Path, settings: LazySettings) -> None:
+    settings.BERTH_HOST_PATHS = (tmp_path,)
+    (tmp_path / "app").mkdir()
+    delivery = make_delivery(dockerfile="FROM scratch")
+    image_builds.choose_folder(delivery.pk, str(tmp_path / "app"), actor=OPS)
+    assert state_of(delivery, "dockerfile")[0] == "done"
+    (tmp_path / "app").rmdir()
+    said = f"The build context {tmp_path}/app is not there any more. Put it back, or choose another one."
+    assert state_of(delivery, "dockerfile") == ("failed", said)
+    Delivery.objects.update(context={"kind": "folder", "path": "/only/there", "name": "there"})
+    assert state_of(delivery, "dockerfile")[0] == "done", "another node has it"
+
+
 @pytest.mark.parametrize("relations", [[], prefetched_relations()], ids=["alone", "in a list"])
 def test_a_later_build_that_was_cancelled_leaves_the_step_as_it_was(
     images: set[str], relations: list[Prefetch[Any]]

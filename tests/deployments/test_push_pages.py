@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from deployments.models import Config, Delivery, ImageTransfer, Job, Node
+from deployments.deliveries.pushes import step_state
+from deployments.models import Config, Delivery, ImageBuild, ImageTransfer, Job, Node
+from deployments.services.registries import delete_registry
 from deployments.transfers.layers import LayerProgress, LayerState
 from tests.deployments.editing import make_config, signed_in
-from tests.deployments.pushing import make_delivery, make_node, make_registry
+from tests.deployments.pushing import HOST, make_delivery, make_node, make_registry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 DIGEST = "sha256:" + "ab" * 32
@@ -113,6 +115,32 @@ def test_the_live_part_shows_each_layer_and_takes_one_query_for_all(
     assert "<html" not in shown
     assert "there already" in shown
     assert 'value="25" aria-label="bbb"' in shown
+
+
+def test_the_step_is_out_of_date_once_its_registry_or_its_image_is_another(delivery: Delivery, node: Node) -> None:
+    def state() -> tuple[str, str]:
+        found = step_state(Delivery.objects.get(pk=delivery.pk))
+        return found.state, found.sentence
+
+    built = ImageBuild.objects.create(
+        delivery=delivery, node=node, tag="x:1", image_id="sha256:1", state="done", ended_at=timezone.now()
+    )
+    now = timezone.now()
+    transfer(delivery, node, registry=make_registry(), image_id="sha256:1", ended_at=now, looked_at=now, asked_at=now)
+    name = "127.0.0.1:5000/team/tiny:1"
+    assert state() == ("done", f"Pushed as {name}.")
+    ImageBuild.objects.create(
+        delivery=delivery, node=node, tag="x:2", image_id="sha256:2", state="done", ended_at=timezone.now()
+    )
+    assert state() == ("stale", f"A newer image was built after {name} was pushed.")
+    # From the cache it is the same image.
+    ImageBuild.objects.exclude(pk=built.pk).update(image_id="sha256:1")
+    assert state()[0] == "done"
+    delete_registry("house", actor=HOST)
+    assert state() == (
+        "stale",
+        f"Pushed as {name}; its registry was removed from Berth, so that nobody can ask whether it is there.",
+    )
 
 
 def test_a_failure_shows_its_sentence_and_what_was_said(editor: Client, delivery: Delivery, node: Node) -> None:
