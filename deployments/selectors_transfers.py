@@ -26,10 +26,14 @@ class ShownLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownTransfer:
-    """A row of the history. ``sentence`` and ``said`` say why it failed; ``downloadable``: its archive is here."""
+    """A row of the history. ``sentence`` and ``said`` say why it failed; ``downloadable``: its archive is here.
+
+    ``kept`` is how many of its layers the registry had already, and were not sent again.
+    """
 
     row: ImageTransfer
     layers: Sequence[ShownLayer]
+    kept: int
     sentence: str
     said: str
     downloadable: bool
@@ -44,6 +48,7 @@ def shown_transfers(delivery: Delivery, *, here: str) -> list[ShownTransfer]:
         ShownTransfer(
             row=row,
             layers=[_layer(LayerProgress.from_json(each)) for each in row.layers],
+            kept=sum(each["state"] == LayerState.HERE for each in row.layers),
             **_why(row),
             downloadable=_is_saved(row) and row.node.name == here,
             pinned=bool(row.digest) and row.pinned_image == image,

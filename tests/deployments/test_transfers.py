@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import docker
@@ -17,13 +17,15 @@ from deployments.actors import Actor
 from deployments.deliveries.pushes import step_state
 from deployments.exceptions import ConflictError, FetchError, InvalidInputError, NotAllowedError
 from deployments.models import AuditEntry, Delivery, ImageTransfer, Job, Node
+from deployments.progress import Progress
+from deployments.registries.refusals import TransferError
 from deployments.registries.stored import credentials_for
 from deployments.runtimes.docker import DockerRuntime
 from deployments.runtimes.docker.options import Reach
 from deployments.services.registries import RegistryValues, check_registry, save_registry
 from deployments.services.transfers import cancel_transfer, pin_digest, request_load, request_push, request_save
 from deployments.transfers import work
-from deployments.transfers.layers import LayerState
+from deployments.transfers.layers import LayerProgress, LayerState
 from deployments.transfers.looking import look_at_pushed
 from deployments.transfers.work import run_transfer
 from tests.deployments.editing import make_config, person, signed_in
@@ -149,6 +151,37 @@ def test_a_push_that_breaks_off_in_the_middle_goes_on(node: Node, port: int) -> 
         cut.close()
     assert (job.state, job.error) == (Job.State.DONE, "")
     assert cut.cuts == 1
+
+
+def test_a_push_after_one_that_broke_off_sends_only_what_is_missing_and_says_so(
+    node: Node, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = Cut(port, after=3 * MIB)
+    report = work._Layers.report
+
+    def gives_up(layers: work._Layers, progress: Progress, found: Sequence[LayerProgress]) -> None:
+        """The engine tries each layer five times, for a minute, before it says what this says at once."""
+        report(layers, progress, found)
+        if cut.cuts and any(each.state in (LayerState.PUSHED, LayerState.HERE) for each in found):
+            raise TransferError.of("broke_off", said="unexpected EOF")
+
+    try:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(work._Layers, "report", gives_up)
+            broken = done(ask_push(node, cut.port, "team/again"))
+        assert (broken.state, broken.error_code, broken.attempts) == (Job.State.FAILED, "broke_off", 3)
+        assert "push again to go on" in broken.error
+        cut.mend()
+        before = cut.passed_bytes
+        wanted = {"image": IMAGE, "image_id": "", "registry": "house", "path": "team/again", "tag": "1"}
+        again = done(request_push(broken.delivery, node=node, actor=HOST, **wanted))
+    finally:
+        cut.close()
+    assert (again.state, again.error) == (Job.State.DONE, "")
+    assert sorted(layer["state"] for layer in again.layers) == [LayerState.HERE, LayerState.PUSHED]
+    assert cut.passed_bytes - before < (LAYERS_MIB[1] + 0.5) * MIB
+    page = signed_in("ed", "editor").get(reverse("deployments:delivery_push", args=[broken.delivery.pk]))
+    assert "1 layer of 2 was there already" in page.content.decode()
 
 
 def test_a_registry_that_is_away_for_a_moment_is_tried_again(
