@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -17,18 +18,23 @@ import docker
 import pytest
 from django.conf import LazySettings
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone
 
 from deployments.actors import Actor
 from deployments.deliveries.building import build_image
 from deployments.jobs import cancel_job, carry_out
-from deployments.models import ContextArchive, ImageBuild
+from deployments.models import AuditEntry, ContextArchive, Delivery, ImageBuild
 from deployments.runtimes import run_files
 from deployments.runtimes.docker.labels import INSTALLATION
+from deployments.services.image_builds import BuildOptions, request_build, save_dockerfile
+from tests.deployments.editing import signed_in
 from tests.deployments.hosts import closing_connections, database_of_threads, until
-from tests.deployments.image_builds import make_build
+from tests.deployments.image_builds import make_build, this_node
+from tests.deployments.image_builds import make_delivery as begin
 from tests.docker_engine import IMAGE, docker_client, ensure_image
 
+OPS = Actor(name="ops1", via="cli")
 SECRET = "hf_averysecretvalue0123456789"
 #: A step that says nothing for as long as no test lasts, and a mark by which its process is known.
 SECONDS = str(100_000 + os.getpid())
@@ -107,6 +113,49 @@ def test_a_secret_reaches_its_step_and_neither_log_nor_argv_nor_any_layer(
                 assert SECRET.encode() not in data, member.name
                 layers += member.name.endswith("layer.tar")
     assert layers >= 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("redis_server")
+def test_a_secret_that_a_failing_step_prints_is_nowhere_to_be_read(
+    engine: docker.DockerClient, settings: LazySettings, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """In no process list meanwhile, and afterwards in no row, audit entry, page, report or log of Berth's."""
+    settings.BERTH_SECRETS = {"HF_TOKEN": SECRET}
+    with database_of_threads(tmp_path):
+        delivery = begin("secretive")
+        editor = signed_in("ed", "editor")
+        text = f"FROM {IMAGE}\nRUN --mount=type=secret,id=hf_token sleep 1; cat /run/secrets/hf_token; exit 3\n"
+        save_dockerfile(delivery.pk, text, actor=OPS)
+        options = BuildOptions(
+            node=this_node().name, tag="berth-test/built:1", secret_names=["HF_TOKEN"], no_cache=True
+        )
+        job = request_build(delivery.pk, options, actor=OPS)
+        worker = threading.Thread(target=closing_connections(lambda: carry_out(ImageBuild, job.pk, build_image)))
+        worker.start()
+        command_lines = set()
+        while worker.is_alive():
+            command_lines |= processes()
+            worker.join(0.05)
+        job.refresh_from_db()
+        pages = ["deployments:delivery_build", "deployments:delivery_dockerfile", "playground:delivery_report"]
+        addresses = [reverse(name, args=[delivery.pk]) for name in (*pages, "playground:delivery_report_text")]
+        told = [editor.get(each).content.decode() for each in (*addresses, reverse("dashboard:activity"))]
+        kept = [repr(list(model.objects.values())) for model in (ImageBuild, Delivery, AuditEntry)]
+    assert any("--secret\0id=hf_token,env=HF_TOKEN" in line for line in command_lines), "the client was seen"
+    assert (job.state, job.error_code) == ("failed", "step_failed")
+    assert "••••••" in job.error
+    for place in (*command_lines, *told, *kept, job.error, caplog.text):
+        assert SECRET not in place
+
+
+def processes() -> set[str]:
+    """The command line of every process there is."""
+    found = set()
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.add(each.read_text(errors="replace"))
+    return found
 
 
 @pytest.mark.django_db
