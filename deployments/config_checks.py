@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext as _
 
 from .config_agreement import agreement_warnings
@@ -38,6 +39,13 @@ _INTEGERS = frozenset(
         "stop_after_idle_minutes",
     },
 )
+#: Where the column itself bounds nothing: what time can be reckoned with, and what every database's column holds.
+_MOST = {
+    "load_timeout_s": 7 * 24 * 3600,
+    "max_attempts": 1000,
+    "context_tokens": 2**31 - 1,
+    "concurrent_requests": 2**31 - 1,
+}
 _NUMBERS = frozenset({"memory_gib", "weights_gb"})
 _NULLABLE = frozenset({"context_tokens", "weights_gb", "stop_after_idle_minutes"})
 _FLAGS = frozenset({"gated", "restart_unhealthy", "start_on_request"})
@@ -108,7 +116,7 @@ def _clean(name: str, value: Any) -> Any:
     if name == "environment":
         return _clean_environment(value)
     if name in _INTEGERS | _NUMBERS:
-        value = _clean_number(value, whole=name in _INTEGERS)
+        value = _clean_number(value, whole=name in _INTEGERS, most=_MOST.get(name))
     elif name in _FLAGS:
         if not isinstance(value, bool):
             raise ValidationError(_("Write true or false."))
@@ -123,7 +131,7 @@ def _clean(name: str, value: Any) -> Any:
     return column(name).clean(value, None)
 
 
-def _clean_number(value: Any, *, whole: bool) -> int | float | None:
+def _clean_number(value: Any, *, whole: bool, most: int | None) -> int | float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -132,6 +140,8 @@ def _clean_number(value: Any, *, whole: bool) -> int | float | None:
         raise ValidationError(_("It must be a number from 0 on."))
     if whole and not isinstance(value, int):
         raise ValidationError(_("It must be a whole number."))
+    if most is not None:
+        MaxValueValidator(most)(value)
     return value if whole else float(value)
 
 

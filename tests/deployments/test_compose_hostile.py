@@ -6,12 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from deployments.compose.proposal import Weight
 from deployments.compose.reading import MAX_BYTES, MAX_DEPTH, read_tree
+from deployments.config_checks import check_values
 from deployments.exceptions import ComposeError
-from tests.deployments.composing import imported, left, model_service
+from tests.deployments.composing import FILES, imported, left, model_service
+from tests.deployments.editing import VALID
 
 LAUGHS = "\n".join(
     ["a: &a [x, x, x, x, x, x, x, x, x]"]
@@ -157,6 +161,96 @@ def test_what_opens_the_host_is_never_carried_over_and_called_dangerous(line: st
     assert (item.weight, item.line) == (Weight.DANGEROUS, 4)
     assert DANGERS[line] in item.why
     assert key not in repr(proposal.values)
+
+
+#: Key -> a part of why it is listed. None of them reads a file, joins another container, or is passed over in silence.
+LISTED = {
+    "extends: {file: ../../etc/passwd, service: x}": "The file that it names is not part of what was uploaded",
+    "env_file: [/etc/shadow, {path: ../.env, required: false}]": "Its files are not part of what was uploaded.",
+    "build: {context: /etc, dockerfile: ../x, args: {HF_TOKEN: hf_abcdefghijklmnop}}": "it builds none",
+    "secrets: [{source: a, target: /etc/passwd}]": "Its files are not part of what was uploaded.",
+    "volumes_from: [other]": "other services are not",
+    "network_mode: container:other": "a network of its own",
+    "pid: service:other": "It opens the host to the container",
+    "cgroup_parent: /x": "It opens the host to the container",
+    "group_add: [docker]": "as the user that the image names",
+    "sysctls: {kernel.core_pattern: x}": "these settings of the kernel",
+    "post_start: [{command: id, privileged: true}]": "nothing in the container but the model",
+    "runtime: runc\nscale: 1000000": "one container at a time",
+    "PRIVILEGED: true": "Berth does not know this key of Compose.",
+    "\u202eprivileged: true": "Berth does not know this key of Compose.",
+}
+
+
+@pytest.mark.parametrize("lines", LISTED)
+def test_what_has_no_counterpart_is_listed_with_why(lines: str) -> None:
+    proposal = imported(model_service(lines))
+    key = lines.splitlines()[-1].partition(":")[0]
+    (item,) = (item for item in proposal.left_out if item.key == key)
+    assert LISTED[lines] in item.why
+    assert item.why.endswith(".")
+    assert "hf_abc" not in repr(proposal)
+
+
+def test_files_that_the_file_includes_are_not_read() -> None:
+    proposal = imported("include: [/etc/passwd, {path: ../other.yaml}]\n" + model_service(""))
+    assert left(proposal) == {"include"}
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("restart: 'on-failure:999999999999999999'", "max_attempts"),
+        ("gpus: [{count: 99999999999999999999}]", "gpus"),
+        ("shm_size: 99999999999999999999g", "shared_memory"),
+    ],
+)
+def test_a_number_beyond_all_bounds_stops_at_the_form(line: str, field: str) -> None:
+    values = imported(model_service(line)).values
+    told = check_values({**VALID, field: values[field]}, models={"Llama3-8B"}).problems
+    assert {problem.field for problem in told} == {field}
+
+
+_PIECES = [
+    "&a ",
+    "*a",
+    "<<: ",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "\n",
+    "  ",
+    "!!",
+    "${",
+    "'",
+    '"',
+    "|\n",
+    "---\n",
+    "\x7f",
+]
+_EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), st.sampled_from(_PIECES)), min_size=1, max_size=6)
+
+
+@given(st.sampled_from(sorted(FILES.iterdir())), _EDITS)
+def test_a_file_that_is_damaged_anywhere_is_read_or_refused_with_a_sentence(
+    path: Path, edits: list[tuple[float, int, str]]
+) -> None:
+    text = path.read_text()
+    for place, drop, piece in edits:
+        at = int(place * len(text))
+        text = text[:at] + piece + text[at + drop :]
+    assert all(sentence.endswith((".", "?")) for sentence in _told(text))
+
+
+def _told(text: str) -> list[str]:
+    """Every sentence that somebody reads of a file. Any other error than a refusal comes through."""
+    try:
+        return [item.why for item in imported(text).left_out]
+    except ComposeError as refusal:
+        return [str(refusal)]
 
 
 MOUNTS = {

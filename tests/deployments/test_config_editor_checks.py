@@ -130,6 +130,14 @@ def test_a_value_outside_its_range_is_refused_at_its_field(field: str, value: ob
     assert list(problems(**{field: value})) == [field]
 
 
+@pytest.mark.parametrize(
+    ("field", "most"), [("load_timeout_s", 7 * 24 * 3600), ("max_attempts", 1000), ("context_tokens", 2**31 - 1)]
+)
+def test_a_number_that_no_time_or_column_holds_is_refused(field: str, most: int) -> None:
+    assert problems(**{field: most}) == {}
+    assert problems(**{field: most + 1})[field] == [f"Ensure this value is less than or equal to {most}."]
+
+
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     told = problems(engine="vlm")["engine"][0]
     assert "“vlm”" in told
