@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from .exceptions import BerthError
+from .host_secrets import without_secrets
 from .log_text import matches
 from .models import Deployment
 from .redis import client
@@ -120,4 +121,5 @@ class _Log:
             cursor = lines[-1].cursor
 
     def _read(self, cursor: int, limit: int) -> Sequence[LogLine]:
-        return self._runtime.logs(self._name, cursor=cursor, limit=limit, fetch=False).lines
+        # Searched as it is shown: a search for a part of a secret would tell that it is there.
+        return without_secrets(self._runtime.logs(self._name, cursor=cursor, limit=limit, fetch=False).lines)

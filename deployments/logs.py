@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .host_secrets import without_secrets
 from .log_text import plain
 from .models import Deployment
 from .redis import RedisError, client
@@ -94,7 +95,7 @@ def _append(key: str, chunk: LogChunk) -> None:
     if chunk.skipped_lines:
         gap = {"gap": chunk.skipped_lines}
         pipe.xadd(key, gap, id=f"{chunk.lines[0].cursor - 1}-1", maxlen=STREAM_LINES, approximate=True)
-    for line in chunk.lines:
+    for line in without_secrets(chunk.lines):
         fields = {"c": line.cursor, "t": f"{line.at:.3f}", "s": line.stream, "l": line.text}
         pipe.xadd(key, fields, id=f"{line.cursor}-0", maxlen=STREAM_LINES, approximate=True)  # type: ignore[arg-type]
     pipe.expire(key, STREAM_KEPT_S)
@@ -160,5 +161,5 @@ def _all_lines(deployment: Deployment) -> list[LogLine]:
     runtime = runtime_named(deployment.spec["runtime"])
     lines: list[LogLine] = []
     while chunk := runtime.logs(deployment.run_name, cursor=lines[-1].cursor if lines else 0, limit=READ_LINES).lines:
-        lines.extend(chunk)
+        lines.extend(without_secrets(chunk))
     return lines

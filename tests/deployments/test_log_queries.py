@@ -13,6 +13,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.utils import timezone
+from pytest_django import Settings
 
 from deployments import log_answers, log_pages, log_queries
 from deployments.exceptions import NotFoundError, RuntimeUnavailableError
@@ -114,6 +115,15 @@ def test_the_node_searches_everything_and_counts(
     write(runtime, run, 1, 40)
     found = log_queries.search(run.pk, 1, "LINE 3")
     assert (found.total, list(found.cursors), found.upto) == (11, [37, 38, 39], 40)
+
+
+@pytest.mark.usefixtures("agent")
+def test_the_node_neither_tells_nor_finds_a_secret(runtime: FakeRuntime, run: Deployment, settings: Settings) -> None:
+    settings.BERTH_SECRETS = {"HF_TOKEN": "hf_secret"}
+    runtime.write(run.run_name, "token hf_secret", "end")
+    assert [line.text for line in log_queries.older(run.pk, 1, 2).lines] == ["token ••••••"]
+    assert log_queries.search(run.pk, 1, "hf_sec").total == 0
+    assert log_queries.search(run.pk, 1, "token").total == 1
 
 
 @pytest.mark.usefixtures("agent")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+from pytest_django import Settings
 
 from deployments import log_reader, logs
 from deployments.exceptions import RuntimeUnavailableError
@@ -135,6 +136,21 @@ def test_keeping_ships_the_rest_marks_the_end_and_gives_the_text(runtime: FakeRu
     reader = LogReader(deployment.pk, deployment.attempt)
     assert [text_of(piece) for piece in reader.read()] == ["one", "two"]
     assert reader.ended
+
+
+def test_a_secret_of_the_host_that_a_server_prints_is_shown_nowhere(
+    runtime: FakeRuntime, deployment: Deployment, redis_server: redis.Redis, settings: Settings
+) -> None:
+    settings.BERTH_SECRETS = {"HF_TOKEN": "hf_a", "OTHER": "hf_a-longer-one", "EMPTY": "", "SHORT": "on"}
+    runtime.write(deployment.run_name, "HF_TOKEN=hf_a OTHER=hf_a-longer-one")
+    runtime.write(deployment.run_name, "one")
+    ship(deployment)
+    kept = keep(deployment)
+    said = "HF_TOKEN=•••••• OTHER=••••••"
+    assert [entry.get("l") for entry in entries(redis_server, deployment)] == [said, "one", None]
+    assert tail(deployment, lines=3) == [said, "one"]
+    assert kept.text == f"{said}\none"
+    assert [line.text for line in kept.lines] == [said, "one"]
 
 
 def test_keeping_twice_changes_nothing(runtime: FakeRuntime, deployment: Deployment, redis_server: redis.Redis) -> None:
