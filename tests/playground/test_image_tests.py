@@ -221,6 +221,19 @@ def test_an_image_that_never_answers_ends_with_its_log(
     )
 
 
+def test_an_image_that_starts_and_never_answers_is_a_sentence_and_stopped(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less the time to load that the draft grants: it is over at once.
+    monkeypatch.setattr(work, "_MOST_WAIT_S", -900.0)
+    built(delivery)
+    test = carried_out(begin_image_test(delivery, SMALL, actor=ED))
+    run = Deployment.objects.get()
+    assert test.error == f"The image did not answer within its time. See deployment {run.pk}."
+    assert (test.state, run.desired) == (ImageTest.State.FAILED, Desired.STOPPED)
+    assert state(delivery) == (State.FAILED, test.error)
+
+
 def test_a_cancelled_test_stops_what_it_started(
     delivery: Delivery, host: Callable[[Callable[[Deployment], None]], None]
 ) -> None:
