@@ -24,10 +24,10 @@ from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
 
 from .deliveries.form import TestForm
 from .deliveries.report import report_of
-from .deliveries.targets import settings_for, targets_of
+from .deliveries.targets import kind_for, settings_for, targets_of
 from .deliveries.testing import first_failure
-from .loadtests.asking import kinds_for
 from .loadtests.charting import chart_lines
+from .loadtests.settings import LoadSettings
 from .loadtests.words import target_words
 from .page_strings import load_strings
 from .presenting_load_tests import run_detail, run_rows
@@ -101,10 +101,9 @@ def _begun(request: PageRequest, delivery: Delivery, config: Config, form: TestF
     return True
 
 
-def _usual(delivery: Delivery, config: Config) -> Any:
-    kinds = kinds_for(config.protocol, config.engine)
+def _usual(delivery: Delivery, config: Config) -> LoadSettings:
     requirement = Requirement.from_json(delivery.requirement)
-    kind = "embeddings" if requirement.task == "embedding" and "embeddings" in kinds else kinds[0]
+    kind = kind_for(requirement, config.protocol, config.engine)
     return settings_for(requirement, kind=kind, direct=config.engine not in ADAPTED_ENGINES)
 
 

@@ -12,7 +12,7 @@ from deployments.actors import BUILD_IMAGES, Actor
 from deployments.audit import record_audit
 from deployments.config_values import ConfigValues
 from deployments.deliveries.drafts import draft_values
-from deployments.deliveries.requirement import Requirement
+from deployments.deliveries.requirement import Requirement, Task
 from deployments.deliveries.trials import run_values
 from deployments.exceptions import ConflictError, InvalidInputError
 from deployments.models import CatalogueModel, Config, Delivery
@@ -40,7 +40,7 @@ def make_draft(delivery: Delivery, *, actor: Actor) -> Config:
     values = draft_values(requirement, delivery.tool)
     with transaction.atomic():
         if not CatalogueModel.objects.filter(name=values.model).exists():
-            create_model(values.model, ModelValues(parameters_b=requirement.parameters_b), actor=actor)
+            create_model(values.model, _model_of(requirement), actor=actor)
         made = create_config(delivery.name, values, actor=actor, comment=_("Draft of a delivery"))
         Config.objects.filter(pk=made.config.pk).update(is_draft=True)
         Delivery.objects.filter(pk=delivery.pk).update(config=made.config)
@@ -106,6 +106,16 @@ def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
         record_audit(actor, "delivery.publish", delivery.name, config=config.name, deployment=run.pk)
     config.refresh_from_db()
     return config
+
+
+def _model_of(requirement: Requirement) -> ModelValues:
+    return ModelValues(
+        parameters_b=requirement.parameters_b,
+        layers=requirement.layers,
+        kv_heads=requirement.kv_heads,
+        head_dimension=requirement.head_dimension,
+        vision=requirement.task == Task.MULTIMODAL,
+    )
 
 
 def draft_of(delivery: Delivery) -> Config:

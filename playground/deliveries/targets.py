@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deployments.deliveries.requirement import Requirement
+from deployments.deliveries.requirement import AskedProtocol, Requirement, Task
+from playground.loadtests.asking import kinds_for
 from playground.loadtests.settings import MOST_CONCURRENCY, LoadSettings
 from playground.loadtests.verdicts import TargetName
 
@@ -16,10 +17,21 @@ NAMES: dict[str, TargetName] = {
 }
 
 
+#: How clients will speak to it -> the load test's kind of that.
+_KINDS = {AskedProtocol.TGI.value: "tgi", AskedProtocol.OLLAMA_TEXT.value: "ollama"}
+
+
 def targets_of(requirement: Requirement) -> dict[TargetName, float]:
     """Those that are set."""
     wanted = {name: getattr(requirement.targets, field) for field, name in NAMES.items()}
     return {name: float(value) for name, value in wanted.items() if value}
+
+
+def kind_for(requirement: Requirement, protocol: str, engine: str) -> str:
+    """What a config of this protocol and engine is loaded with: as it was asked for, else as it usually is."""
+    kinds = kinds_for(protocol, engine)
+    wanted = "embeddings" if requirement.task == Task.EMBEDDING else _KINDS.get(requirement.protocol, "")
+    return wanted if wanted in kinds else kinds[0]
 
 
 def settings_for(requirement: Requirement, *, kind: str, direct: bool) -> LoadSettings:

@@ -82,9 +82,9 @@ def _ask_smoke(test: LoadTest, target: Target, watch: Watcher) -> None:
     run_smoke(target, names, on_result=note)
 
 
-def planned_smoke(protocol: str, engine: str, *, vision: bool) -> list[dict[str, Any]]:
+def planned_smoke(protocol: str, engine: str, *, vision: bool, embedding: bool) -> list[dict[str, Any]]:
     """What a new row has in ``smoke``, when it is to be asked."""
-    return [{"name": name} for name in smoke_names(protocol, engine, vision=vision)]
+    return [{"name": name} for name in smoke_names(protocol, engine, vision=vision, embedding=embedding)]
 
 
 class _Ramping:

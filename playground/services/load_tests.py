@@ -15,6 +15,7 @@ from deployments.jobs import cancel_job, request_job
 from deployments.models import Config, Delivery, Deployment
 from deployments.models.job import Job
 from deployments.selectors import find_config, ready_endpoints
+from deployments.spec import ServingSpec
 from playground.exceptions import TargetNotRunningError
 from playground.loadtests.asking import kinds_for
 from playground.loadtests.settings import LoadSettings
@@ -69,7 +70,7 @@ def begin_load_test(
                 delivery=delivery,
                 settings=settings.to_json(),
                 targets={name: targets[name] for name in TARGETS if targets and targets.get(name)},
-                smoke=planned_smoke(spec.protocol, spec.engine, vision=config.model.vision) if with_smoke else [],
+                smoke=_smoke_of(config, spec, settings) if with_smoke else [],
             )
         )
         record_audit(actor, "load_test.begin", config.name, number=test.pk, concurrency=list(settings.concurrency))
@@ -95,6 +96,12 @@ def delete_load_test(test_id: int, *, actor: Actor) -> None:
         if not LoadTest.objects.filter(pk=test.pk, state__in=Job.ENDED).delete()[0]:
             raise ConflictError(_("It is still under way. Cancel it first."))
         record_audit(actor, "load_test.delete", test.config, number=test.pk)
+
+
+def _smoke_of(config: Config, spec: ServingSpec, settings: LoadSettings) -> list[dict[str, Any]]:
+    """A server of embeddings has no chat to ask for, and is known by what it is loaded with."""
+    embedding = settings.kind == "embeddings"
+    return planned_smoke(spec.protocol, spec.engine, vision=config.model.vision, embedding=embedding)
 
 
 def _ready_deployment(config: Config, deployment_id: int | None) -> Deployment:

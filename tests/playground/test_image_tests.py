@@ -33,13 +33,14 @@ from deployments.services.lifecycle import start_deployment
 from deployments.services.trials import make_draft, publish
 from playground.deliveries import work
 from playground.deliveries.report import report_of
-from playground.deliveries.targets import NAMES, settings_for, targets_of
+from playground.deliveries.targets import NAMES, kind_for, settings_for, targets_of
 from playground.deliveries.testing import step_state
 from playground.deliveries.work import end_left_tests, run_image_test
 from playground.loadtests.verdicts import TARGETS, verdicts
 from playground.loadtests.work import run_load_test
 from playground.models import ImageTest, LoadTest
 from playground.services.image_tests import begin_image_test, cancel_image_test
+from playground.services.load_tests import begin_load_test
 from playground.tasks import stop_left_tests
 from tests.deployments.editing import person, signed_in
 from tests.deployments.hosts import database_of_threads
@@ -169,6 +170,39 @@ def test_every_target_of_a_requirement_is_judged_as_what_it_is() -> None:
     assert set(judged) == set(wanted)
     # Of one answer, and not of all together.
     assert judged["stream_tokens_per_s"] == 45.0
+
+
+@pytest.mark.parametrize(
+    ("task", "protocol", "engine", "kind"),
+    [
+        ("text", "openai-text", "vllm", "chat"),
+        ("embedding", "openai-text", "vllm", "embeddings"),
+        ("text", "tgi", "tgi", "tgi"),
+        ("text", "ollama-text", "ollama", "ollama"),
+    ],
+)
+def test_it_is_loaded_with_what_was_asked_for(task: str, protocol: str, engine: str, kind: str) -> None:
+    spoken = "openai-text" if protocol == "tgi" else protocol
+    assert kind_for(replace(WANTED, task=task, protocol=protocol), spoken, engine) == kind
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "smoke"),
+    [
+        ("multimodal", "chat", ["models", "chat", "chat_stream", "vision"]),
+        ("embedding", "embeddings", ["models", "embeddings"]),
+        ("text", "chat", ["models", "chat", "chat_stream"]),
+    ],
+)
+def test_the_smoke_requests_are_those_of_the_task(task: str, kind: str, smoke: list[str]) -> None:
+    wanted = replace(WANTED, model="Another", task=task)
+    made = Delivery.objects.create(name="another", tool="vllm", requirement=wanted.to_json(), created_by="ed")
+    make_draft(made, actor=ED)
+    Node.objects.create(name="gpu-01", runtimes=["docker"], heartbeat_at=timezone.now())
+    run = start_deployment("another", actor=ED).deployment
+    ready_at("http://127.0.0.1:9")(run)
+    load = begin_load_test("another", actor=ED, settings=replace(SMALL, kind=kind), with_smoke=True)
+    assert [each["name"] for each in load.smoke] == smoke
 
 
 # ---- a test
