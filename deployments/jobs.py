@@ -54,10 +54,13 @@ def cancel_job(job: Job, *, actor: Actor) -> bool:
     return bool(live.filter(cancel_requested_at=None).update(**asked) or live.exists())
 
 
-def carry_out(model: type[J], job_id: int, work: Callable[[J, Watch], None]) -> None:
+def carry_out(
+    model: type[J], job_id: int, work: Callable[[J, Watch], None], *, clear: Callable[[J], object] = lambda _job: None
+) -> None:
     """Do the ``work`` of one job under its claim, unless somebody does so already or it has ended.
 
     Ends ``done``; ``cancelled`` when work raises JobCancelledError; ``failed`` with the sentence of any other error.
+    Once too many workers have died of it, ``clear`` ends what they left, since no work does so any more. Repeatable.
     """
     rows = _rows(model).filter(pk=job_id)
     token = _claim(rows)
@@ -67,6 +70,10 @@ def carry_out(model: type[J], job_id: int, work: Callable[[J, Watch], None]) -> 
     end = {"claim_token": "", "claim_expires_at": None, "ended_at": Now()}
     mine = rows.filter(claim_token=token)
     if job.runs > MOST_RUNS:
+        try:
+            clear(job)
+        except Exception:
+            logger.exception("What dead workers left of %s %s is still there", model.__name__, job_id)
         error = _("The worker ended in the middle of it %(count)d times. Look at the worker's log, then ask again.")
         mine.update(state=Job.State.FAILED, error_code="worker_died", error=error % {"count": MOST_RUNS}, **end)
         return

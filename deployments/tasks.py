@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from .deliveries.building import build_image as do_build
+from .deliveries.building import clear_build
 from .deliveries.builds import look_at
 from .fetching import run_fetch
 from .hints import hint_reconcile
@@ -59,7 +60,7 @@ def look_at_pushed_images() -> None:
 @shared_task(name="deployments.tasks.build_image")
 def build_image(build_id: int) -> None:
     """Build one image on this node."""
-    carry_out(ImageBuild, build_id, do_build)
+    carry_out(ImageBuild, build_id, do_build, clear=clear_build)
 
 
 @shared_task(name="deployments.tasks.look_at_image")

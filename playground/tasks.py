@@ -11,7 +11,7 @@ from deployments.redis import RedisError
 
 from .answers.storing import interrupt_dead_answers
 from .comparing.storing import interrupt_dead_batches
-from .deliveries.work import end_left_tests, run_image_test
+from .deliveries.work import end_left_tests, end_what_it_began, run_image_test
 from .loadtests.work import run_load_test
 from .models import ImageTest, LoadTest
 from .services.pictures import drop_unsent_pictures
@@ -63,4 +63,4 @@ def load_test(test_id: int) -> None:
 @shared_task(name=ImageTest.TASK)
 def image_test(test_id: int) -> None:
     """Test one image on this node."""
-    carry_out(ImageTest, test_id, run_image_test)
+    carry_out(ImageTest, test_id, run_image_test, clear=end_what_it_began)

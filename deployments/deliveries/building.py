@@ -37,17 +37,29 @@ BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 
 def build_image(job: ImageBuild, watch: Watch) -> None:
     """Build the image of ``job`` on this node. Repeatable: what an earlier worker left is ended and deleted first."""
-    mark = f"build-{settings.BERTH_INSTALLATION}-{job.pk}"
-    if ended := end_leftovers(mark):
-        logger.warning("Build %s: ended %s processes of an earlier worker", job.pk, ended)
+    clear_build(job)
     watch.check()
-    folder = Path(settings.BERTH_DATA_DIR) / "builds" / str(job.pk)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = _folder(job)
     folder.mkdir(parents=True, mode=0o700)
     try:
-        _build(job, watch, folder, mark)
+        _build(job, watch, folder, _mark(job))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_build(job: ImageBuild) -> None:
+    """End the client and delete the files of a worker that died. Repeatable."""
+    if ended := end_leftovers(_mark(job)):
+        logger.warning("Build %s: ended %s processes of an earlier worker", job.pk, ended)
+    shutil.rmtree(_folder(job), ignore_errors=True)
+
+
+def _mark(job: ImageBuild) -> str:
+    return f"build-{settings.BERTH_INSTALLATION}-{job.pk}"
+
+
+def _folder(job: ImageBuild) -> Path:
+    return Path(settings.BERTH_DATA_DIR) / "builds" / str(job.pk)
 
 
 def _build(job: ImageBuild, watch: Watch, folder: Path, mark: str) -> None:

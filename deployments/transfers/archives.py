@@ -38,6 +38,11 @@ def archive_path(row: ImageTransfer) -> Path:
     return archive_folder() / f"{row.pk}.tar"
 
 
+def draft_path(row: ImageTransfer) -> Path:
+    """What is written before it is whole."""
+    return archive_path(row).with_suffix(".part")
+
+
 def save(row: ImageTransfer, watch: Watch) -> None:
     """Write the image's archive; it has its name once it is whole. Repeatable."""
     found = find_image(row.image_id or row.image)
@@ -53,7 +58,7 @@ def save(row: ImageTransfer, watch: Watch) -> None:
     if free < found.size_bytes:
         need = f"{found.size_bytes / 1e9:.1f} GB, {max(0, free) / 1e9:.1f} GB"
         raise TransferError.of("no_space", said=need)
-    draft = path.with_suffix(".part")
+    draft = draft_path(row)
     meter = _Meter(total=found.size_bytes)
     try:
         with draft.open("wb") as file:

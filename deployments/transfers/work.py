@@ -15,7 +15,7 @@ from deployments.registries.refusals import TransferError
 from deployments.runtimes.docker.pushing import push
 from deployments.services.registries import credentials_of
 
-from .archives import load, save
+from .archives import draft_path, load, save
 from .layers import LayerProgress, Pushed
 
 #: How long to wait after each attempt that broke off; the engine itself tries each layer five times before it gives up.
@@ -27,7 +27,7 @@ WRITE_EVERY_S = 1.0
 
 def run_transfer(transfer_id: int) -> None:
     """Push, save or load, unless somebody does so already. Repeatable; see :func:`deployments.jobs.carry_out`."""
-    carry_out(ImageTransfer, transfer_id, _do)
+    carry_out(ImageTransfer, transfer_id, _do, clear=lambda row: draft_path(row).unlink(missing_ok=True))
 
 
 def _do(row: ImageTransfer, watch: Watch) -> None:

@@ -51,7 +51,7 @@ def run_image_test(test: ImageTest, watch: Watch) -> None:
     finally:
         # Whoever has lost the claim leaves it to the worker that has it.
         if watch.write(stage=ImageTest.Stage.STOP):
-            _end_what_it_began(test)
+            end_what_it_began(test)
 
 
 def end_left_tests() -> int:
@@ -67,7 +67,7 @@ def end_left_tests() -> int:
     left = list(ImageTest.objects.filter(over).filter(runs | asks).select_related("load_test"))
     for test in left:
         logger.warning("The image test %s is over; what it began is stopped", test.pk)
-        _end_what_it_began(test)
+        end_what_it_began(test)
     return len(left)
 
 
@@ -157,7 +157,7 @@ def _passed(test: ImageTest, load: LoadTest) -> bool:
     return answered and met >= set(test.targets)
 
 
-def _end_what_it_began(test: ImageTest) -> None:
+def end_what_it_began(test: ImageTest) -> None:
     """By right of Berth's own: whoever asked for the test may have lost theirs to stop anything."""
     actor = Actor(name=test.cancelled_by or test.requested_by, via="system")
     if test.load_test is not None and test.load_test.is_live:

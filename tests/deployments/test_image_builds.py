@@ -23,11 +23,12 @@ from django.utils import timezone
 
 from deployments.actors import Actor
 from deployments.deliveries.building import build_image
-from deployments.jobs import cancel_job, carry_out
+from deployments.jobs import MOST_RUNS, cancel_job, carry_out
 from deployments.models import AuditEntry, ContextArchive, Delivery, ImageBuild
 from deployments.runtimes import run_files
 from deployments.runtimes.docker.labels import INSTALLATION
 from deployments.services.image_builds import BuildOptions, request_build, save_dockerfile
+from deployments.tasks import build_image as build_task
 from tests.deployments.editing import signed_in
 from tests.deployments.hosts import closing_connections, database_of_threads, until
 from tests.deployments.image_builds import make_build, this_node
@@ -233,6 +234,23 @@ def test_a_build_whose_worker_was_killed_is_ended_and_begun_again(
     assert (job.state, job.error, job.runs) == ("done", "", 2)
     assert run_files.members(mark) == []
     until(lambda: not sleepers(), "the end of the step in the engine")
+
+
+@pytest.mark.django_db
+def test_what_a_build_left_that_killed_its_workers_is_ended(settings: LazySettings, tmp_path: Path) -> None:
+    settings.BERTH_DATA_DIR = tmp_path
+    job = make_build(state="running", runs=MOST_RUNS, claim_expires_at=timezone.now() - timedelta(minutes=1))
+    mark = f"build-{settings.BERTH_INSTALLATION}-{job.pk}"
+    (tmp_path / "builds" / str(job.pk) / "context").mkdir(parents=True)
+    left = subprocess.Popen(["sleep", SECONDS], start_new_session=True, env={run_files.MARK: mark})
+    try:
+        build_task(job.pk)
+        assert left.wait(10) != 0
+    finally:
+        left.kill()
+    job.refresh_from_db()
+    assert job.error_code == "worker_died"
+    assert list((tmp_path / "builds").iterdir()) == []
 
 
 _WORKER = """

@@ -120,6 +120,25 @@ def test_what_kills_its_worker_each_time_is_given_up() -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("fault", [None, OSError("still in use")])
+def test_what_dead_workers_left_is_cleared_when_it_is_given_up(fault: Exception | None) -> None:
+    job = make_build()
+    cleared: list[int] = []
+
+    def clear(dead: ImageBuild) -> None:
+        cleared.append(dead.pk)
+        if fault:
+            raise fault
+
+    for runs in (MOST_RUNS - 1, MOST_RUNS):
+        assert cleared == []
+        claim(job, expires_in_s=-1, runs=runs)
+        carry_out(ImageBuild, job.pk, lambda job, watch: None, clear=clear)
+    job.refresh_from_db()
+    assert (job.state, job.error_code, cleared) == ("failed", "worker_died", [job.pk])
+
+
+@pytest.mark.django_db
 def test_a_worker_that_lost_its_claim_writes_nothing_and_gives_up() -> None:
     def work(job: ImageBuild, watch: Watch) -> None:
         ImageBuild.objects.filter(pk=job.pk).update(claim_token="another")

@@ -27,7 +27,7 @@ from deployments.deliveries.steps import State, step_states
 from deployments.exceptions import ConflictError, NotAllowedError
 from deployments.jobs import carry_out
 from deployments.lifecycle.phases import Desired, Phase
-from deployments.models import Attempt, AuditEntry, Config, Delivery, Deployment, ImageBuild, Node
+from deployments.models import Attempt, AuditEntry, Config, Delivery, Deployment, ImageBuild, ImageTransfer, Node
 from deployments.services.deliveries import close_delivery
 from deployments.services.lifecycle import start_deployment
 from deployments.services.trials import make_draft, publish
@@ -307,13 +307,13 @@ def test_what_a_worker_that_died_three_times_left_is_stopped(
 ) -> None:
     """Killed right after the start, while it waits, and while the load test runs; no killed process tidies up."""
     test = begin_image_test(delivery, SMALL, actor=ED)
-    ends = work._end_what_it_began
+    ends = work.end_what_it_began
 
     def killed(_seconds: float) -> None:
         raise WorkerKilledError
 
     monkeypatch.setattr(time, "sleep", killed)
-    monkeypatch.setattr(work, "_end_what_it_began", lambda _test: None)
+    monkeypatch.setattr(work, "end_what_it_began", lambda _test: None)
     with PacedServer(QUICK) as server:
         for _number in range(3):
             with pytest.raises(WorkerKilledError):
@@ -327,7 +327,7 @@ def test_what_a_worker_that_died_three_times_left_is_stopped(
     assert test.load_test is not None
     assert (run.desired, test.load_test.state) == (Desired.RUNNING, LoadTest.State.PENDING)
 
-    monkeypatch.setattr(work, "_end_what_it_began", ends)
+    monkeypatch.setattr(work, "end_what_it_began", ends)
     assert end_left_tests() == 1
     run.refresh_from_db()
     test.load_test.refresh_from_db()
@@ -478,6 +478,26 @@ def test_an_image_of_a_closed_delivery_is_not_tested(delivery: Delivery) -> None
     with pytest.raises(ConflictError, match="is closed"):
         begin_image_test(delivery, SMALL, actor=ED)
     assert not ImageTest.objects.exists()
+
+
+def test_the_report_tells_how_to_run_what_was_delivered(delivery: Delivery) -> None:
+    """Pinned or not: before the push what was built, after it what the registry has."""
+    assert "vllm/vllm-openai" in report_of(delivery).docker_run
+    build = built(delivery)
+    report = report_of(delivery)
+    assert " berth/qwen:1" in report.docker_run
+    assert "image: berth/qwen:1" in report.compose
+    ImageTransfer.objects.create(
+        delivery=delivery,
+        node=build.node,
+        kind="push",
+        state="done",
+        repository="registry.example.org/team/qwen",
+        tag="1",
+        digest="sha256:" + "1" * 64,
+        requested_by="ed",
+    )
+    assert f"registry.example.org/team/qwen@sha256:{'1' * 64}" in report_of(delivery).docker_run
 
 
 # ---- who may not, and what bad input says
