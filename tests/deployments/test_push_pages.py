@@ -171,7 +171,6 @@ def test_an_archive_is_downloaded_where_it_lies_and_by_editors_only(
     (tmp_path / "archives" / f"{job.pk}.tar").write_bytes(b"the archive")
     answer = editor.get(address)
     assert b"".join(answer.streaming_content) == b"the archive"  # type: ignore[attr-defined]
-    answer.close()
     assert f"wanted-{job.pk}.tar" in answer.headers["Content-Disposition"]
     assert signed_in("ann", "operator").get(address).status_code == 403
     Node.objects.update(name="gpu-02")
