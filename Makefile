@@ -8,6 +8,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # Settings come from the environment of `berth` alone; a leftover of another project must not lead astray.
 unexport DJANGO_SETTINGS_MODULE
+# What Python compiles is kept: a Berth is six processes, each of which would compile all of it at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 BIN := .venv/bin
