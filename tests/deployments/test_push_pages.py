@@ -161,6 +161,7 @@ def test_the_digest_is_pinned_by_a_button_that_then_says_so(editor: Client, deli
     assert "pinned" in shown
 
 
+@pytest.mark.django_db(transaction=True)  # the end of a file that is streamed closes the connection
 def test_an_archive_is_downloaded_where_it_lies_and_by_editors_only(
     editor: Client, delivery: Delivery, node: Node, tmp_path: Path
 ) -> None:
