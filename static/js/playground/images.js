@@ -13,7 +13,8 @@ function hear({ type, answer, state, facts }) {
   if (!job) return;
   if (type === "over" || type === "gone") {
     say(words(state === "done" ? "ready" : "ended"));
-    globalThis.htmx.trigger(job, "berth:over");
+    // Not by a trigger of the element's own: an image may be there before htmx has looked at what it put in.
+    globalThis.htmx.ajax("GET", job.dataset.url, { target: job, swap: "outerHTML" });
   } else if (facts) show(job, facts);
 }
 

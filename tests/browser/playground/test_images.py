@@ -76,3 +76,14 @@ def test_an_engine_tells_its_steps_and_its_seed(
     expect(page.get_by_label("Seed")).to_have_value("42")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value(prompt)
     assert complaints == []
+
+
+def test_images_that_are_there_at_once_are_shown(page: Page, berth: Installation, complaints: list[str]) -> None:
+    """A quick engine is done before the page has dressed what it put in: nothing may wait for a turn for good."""
+    page.goto(f"{berth.url}/playground/images/?config=retoucher")
+    for number in range(8):
+        page.get_by_label("Prompt", exact=True).fill(f"a quick boat, the {number}.")
+        page.get_by_role("button", name="Draw").click()
+        expect(page.get_by_alt_text(f"a quick boat, the {number}.")).to_be_visible()
+    expect(page.locator("[data-image-job]")).to_have_count(0)
+    assert complaints == []
