@@ -46,6 +46,12 @@ def test_columns_grow_stop_and_are_judged(page: Page, berth: Installation, compl
     expect(page.locator("[data-place]")).to_have_text("3 of 3", timeout=30_000)
     expect(page.get_by_role("button", name="Send")).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="2: parrot is best").click()
+    # Three columns at 800 px: nothing of figures and votes is behind the composer.
+    page.evaluate("scrollTo(0, 0)")
+    votes, composer = (page.locator(name).bounding_box() for name in (".compare-votes", "[data-composer]"))
+    assert votes
+    assert composer
+    assert votes["y"] + votes["height"] <= composer["y"]
     page.reload()
     expect(page.get_by_role("button", name="2: parrot is best")).to_have_attribute("aria-pressed", "true")
     bodies = page.locator(".compare-body")
