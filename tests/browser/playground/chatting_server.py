@@ -3,22 +3,26 @@
 Standard library only, so that any process can run it. ``say NAME``: a hostile output, in pieces. ``count N``: N
 numbered words, ten milliseconds apart. ``die``: three words, then a closed connection. ``refuse``: status 500 with
 words of its own. ``hold``: three words, then silence until the client leaves. ``markdown``, ``reason``, ``tool``.
-Anything else is answered at once.
+``pace RATE N``: N tokens of Markdown, RATE a second by the clock. A question of ``harbour_talk`` is answered as a model
+would, the short way by a model whose name says so. Anything else a model called harbour answers with some prose, any
+other one at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 # Run as a script, by a process that knows nothing of tests.
 sys.path.insert(0, str(Path(__file__).parents[3]))
+from tests.browser.playground.harbour_talk import ANSWERS
 from tests.browser.playground.hostile_outputs import HOSTILE
 
 PIECE = 997
@@ -45,6 +49,10 @@ $$\\int_0^T h \\, dt = 0$$
 2. load
    - cranes
    - lorries
+
+Then, as the list goes on:
+
+7. leave
 """
 
 
@@ -52,32 +60,81 @@ def delta(**members: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": members, "finish_reason": None}]}
 
 
-def script(told: str) -> Iterator[dict[str, Any] | float]:
+#: A paragraph of a model's prose, as tokens: what is streamed at a pace.
+PROSE = (
+    "## The tide\n\nThe *water* at the pier rises and falls **twice a day**, and `depth` says how far; "
+    "whoever draws more than it leaves waits at the roads until it comes back.\n\n"
+    "- the gauge is read at the lock\n- the pilot goes by the lower of two readings\n\n"
+)
+TOKENS = re.findall(r"\s*\S{1,6}|\s+$", PROSE)
+
+
+Script = Iterator[dict[str, Any] | float]
+
+
+def paced(rate: float, count: int) -> Script:
+    """A token is sent when its time has come, whatever the ones before took."""
+    began = time.monotonic()
+    for number in range(count):
+        yield delta(content=TOKENS[number % len(TOKENS)])
+        yield max(0.0, began + (number + 1) / rate - time.monotonic())
+
+
+def spoken(text: str) -> Script:
+    """As a model of some 150 tokens a second."""
+    yield 0.06
+    for token in re.findall(r"\s*\S{1,5}", text):
+        yield delta(content=token)
+        yield 0.006
+
+
+def counted(count: str) -> Script:
+    """Numbered words."""
+    for number in range(int(count)):
+        yield delta(content=f"word{number} ")
+        yield 0.01
+
+
+def cut(text: str, piece: int) -> Script:
+    """The text in pieces, as fast as it goes."""
+    for start in range(0, len(text), piece):
+        yield delta(content=text[start : start + piece])
+
+
+THREE_WORDS = [delta(content=word) for word in ("one ", "two ", "three ")]
+REASONED = [
+    delta(reasoning_content="First I think. "),
+    delta(reasoning_content="Then I speak."),
+    delta(content="Said."),
+]
+CALLED = [
+    delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "tide", "arguments": '{"at": '}}]),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": '"noon"}'}}]),
+]
+#: The first word of what was said -> what is made of the rest.
+VERBS: dict[str, Callable[[str], Script]] = {
+    "say": lambda name: cut(HOSTILE[name], PIECE),
+    "count": counted,
+    "pace": lambda rest: paced(float(rest.split()[0]), int(rest.split()[1])),
+    "die": lambda _rest: iter(THREE_WORDS),
+    "hold": lambda _rest: iter(THREE_WORDS),
+    "markdown": lambda _rest: cut(MARKDOWN, 7),
+    "reason": lambda _rest: iter(REASONED),
+    "tool": lambda _rest: iter(CALLED),
+}
+
+
+def script(told: str, model: str) -> Script:
     """Chunks to send and seconds to wait."""
     verb, _space, rest = told.partition(" ")
-    if verb == "say":
-        text = HOSTILE[rest]
-        for start in range(0, len(text), PIECE):
-            yield delta(content=text[start : start + PIECE])
-    elif verb == "count":
-        for number in range(int(rest)):
-            yield delta(content=f"word{number} ")
-            yield 0.01
-    elif verb in ("die", "hold"):
-        for word in ("one ", "two ", "three "):
-            yield delta(content=word)
-    elif verb == "markdown":
-        for start in range(0, len(MARKDOWN), 7):
-            yield delta(content=MARKDOWN[start : start + 7])
-    elif verb == "reason":
-        yield delta(reasoning_content="First I think. ")
-        yield delta(reasoning_content="Then I speak.")
-        yield delta(content="Said.")
-    elif verb == "tool":
-        yield delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "tide", "arguments": '{"at": '}}])
-        yield delta(tool_calls=[{"index": 0, "function": {"arguments": '"noon"}'}}])
-    else:
-        yield delta(content=f"You said: {told}")
+    if told in ANSWERS:
+        long, short = ANSWERS[told]
+        return spoken(short if "short" in model else long)
+    if verb in VERBS:
+        return VERBS[verb](rest)
+    if model.startswith("harbour"):
+        return paced(120, 40)
+    return iter([delta(content=f"You said: {told}")])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -95,14 +152,14 @@ class Handler(BaseHTTPRequestHandler):
         elif not asked.get("stream"):
             self.whole(200, {"choices": [{"index": 0, "message": {"role": "assistant", "content": "tiny"}}]})
         else:
-            self.stream(told)
+            self.stream(told, asked["model"])
 
-    def stream(self, told: str) -> None:
+    def stream(self, told: str, model: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         tokens = 0
-        for part in script(told):
+        for part in script(told, model):
             if isinstance(part, float):
                 time.sleep(part)
                 continue

@@ -117,6 +117,8 @@ def test_reasoning_calls_markdown_and_pictures(page: Page, berth: Installation, 
     assert json.loads(answer.locator("[data-call-arguments]").inner_text()) == {"at": "noon"}
     answer = complete(ask(page, "markdown"))
     expect(answer.locator("table td").first).to_have_text("Rotterdam")
+    expect(answer.locator("table td").nth(1)).to_have_css("text-align", "right")
+    expect(answer.locator("ol").nth(1)).to_have_attribute("start", "7")
     expect(answer.locator(".code-bar")).to_contain_text("python")
     expect(answer.locator("code .hljs-keyword").first).to_have_text("def")
     expect(answer.locator("math")).to_have_count(2)
