@@ -66,6 +66,8 @@ def raw_strings() -> dict[str, str]:
         "cut": _("Cut off: only the first 4 MiB are shown."),
         "more": _("{n} frames more came and are not shown."),
         "binary": _("The body is no text and is not shown."),
+        "json_body": _("Body, as JSON"),
+        "form_body": _("Fields of the form, as JSON"),
     }
 
 

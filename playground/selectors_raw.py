@@ -11,16 +11,19 @@ from deployments.selectors import ready_endpoints
 from .answers.plan import make_plan
 from .gateway.endpoints import ENDPOINTS, TGI_PREFIX
 from .models import Answer
+from .raw.addresses import FILE_FIELDS, Kind, read_paths
 from .raw.examples import example_body
 from .services.ownership import no_such_message
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawAddress:
-    """A path of the gateway, and a body to begin with."""
+    """A path of the gateway, how it is asked, a body to begin with, and the fields that are files."""
 
     path: str
+    kind: Kind
     example: str
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ def request_of_answer(answer_id: int, user_id: int) -> WantedRequest:
 
 
 def raw_targets() -> list[RawTarget]:
-    """Every config that is not removed and that something serves as JSON."""
+    """Every config that is not removed and that something serves."""
     ready = {endpoint.config for endpoint in ready_endpoints()}
     rows = Config.objects.filter(archived_at=None).values_list("name", "model__name", "protocol", "engine")
     targets = [
@@ -63,13 +66,18 @@ def raw_targets() -> list[RawTarget]:
 
 
 def _addresses(config: str, protocol: str, engine: str) -> tuple[RawAddress, ...]:
-    return tuple(
+    served = [endpoint for endpoint in ENDPOINTS if (protocol, engine) in endpoint.served_by]
+    asked = tuple(
         RawAddress(
             path=endpoint.path
             if endpoint.names_model
             else endpoint.path.replace(f"{TGI_PREFIX}CONFIG", TGI_PREFIX + config),
+            kind="json" if endpoint.body == "json" else "form",
             example=example_body(endpoint.path, config),
+            files=FILE_FIELDS.get(endpoint.path, ()),
         )
-        for endpoint in ENDPOINTS
-        if endpoint.body == "json" and (protocol, engine) in endpoint.served_by
+        for endpoint in served
     )
+    if not asked:
+        return ()
+    return (*asked, *(RawAddress(path=path, kind="get", example="") for path in read_paths(config, protocol)))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import translation
@@ -14,14 +15,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from deployments.actors import TRY_MODELS, Actor, explain_missing
-from deployments.exceptions import BerthError
+from deployments.exceptions import BerthError, InvalidInputError
 from deployments.views.fragments import PageRequest, for_viewers
 
 from .json_views import plain, takes_json, text_in, told
 from .modes import modes
 from .page_strings import raw_strings
-from .protocols.raw import send_raw
-from .raw.checking import RawRequest, check_request
+from .protocols.raw import Sent, send_raw
+from .protocols.streaming import Files
+from .raw.checking import LARGEST_FILES, RawRequest, check_code, check_request
 from .raw.snippets import code_for
 from .request_client import gateway_url
 from .selectors_raw import WantedRequest, raw_targets, request_of_answer
@@ -52,8 +54,10 @@ def raw(request: PageRequest) -> HttpResponse:
 @takes_json
 def raw_send(request: PageRequest) -> object:
     """Send it as the person. Lines of JSON: ``head``, then ``frame`` as often as something came, then ``end``."""
-    asked = _asked(request)
-    lines = _lines(asked, gateway_url().rstrip("/") + asked.path, translation.get_language() or "en")
+    content = request.POST.dict() if request.content_type == "multipart/form-data" else told(request)
+    path, text = text_in(content, "path"), text_in(content, "body")
+    checked = check_request(path, text, files=_files(request), actor=Actor.person(request.user))
+    lines = _lines(checked, gateway_url().rstrip("/") + path, translation.get_language() or "en")
     response = StreamingHttpResponse(lines, content_type="application/x-ndjson")
     # A proxy in front passes on what comes when it comes.
     response.headers["X-Accel-Buffering"] = "no"
@@ -63,25 +67,42 @@ def raw_send(request: PageRequest) -> object:
 @takes_json
 def raw_code(request: PageRequest) -> object:
     """The request in the words of other tools."""
-    asked = _asked(request)
-    return code_for(asked.path, asked.body)
-
-
-def _asked(request: PageRequest) -> RawRequest:
     content = told(request)
-    return check_request(text_in(content, "path"), text_in(content, "body"), actor=Actor.person(request.user))
+    names = content.get("files", {})
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise InvalidInputError(_("%(name)s has to be text.") % {"name": "files"})
+    path, text = text_in(content, "path"), text_in(content, "body")
+    return code_for(check_code(path, text, names, actor=Actor.person(request.user)))
 
 
-async def _lines(asked: RawRequest, url: str, language: str) -> AsyncIterator[bytes]:
-    token = make_person_token(asked.user_id)
+def _files(request: PageRequest) -> Files:
+    """One byte more than may be, so that the check says what is wrong."""
+    return {
+        field: (file.name or field, file.read(LARGEST_FILES + 1), file.content_type or "application/octet-stream")
+        for field, file in request.FILES.items()
+        if isinstance(file, UploadedFile)
+    }
+
+
+def _sent(checked: RawRequest) -> Sent:
+    asked = checked.asked
+    if asked.kind == "json":
+        return Sent(method=asked.method, text=checked.text)
+    if asked.kind == "form":
+        return Sent(method=asked.method, form=asked.form, files=checked.files)
+    return Sent(method=asked.method)
+
+
+async def _lines(checked: RawRequest, url: str, language: str) -> AsyncIterator[bytes]:
+    token = make_person_token(checked.user_id)
     with translation.override(language):
         try:
-            async for part in send_raw(url, asked.text, token=token, language=language):
+            async for part in send_raw(url, _sent(checked), token=token, language=language):
                 yield _line(type(part).__name__.lower(), plain(part))
         except BerthError as error:
             yield _line("error", str(error))
         except Exception:  # the edge: the head of the answer is gone, so the reason has to be in its body
-            logger.exception("A raw request to %s failed", asked.path)
+            logger.exception("A raw request to %s failed", checked.asked.path)
             yield _line("error", _("The playground failed. Its log names the cause."))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from playground.exceptions import RequestError
 
-from .streaming import TIMEOUT
+from .streaming import TIMEOUT, Files
 
 #: Of an answer that is shown, in bytes; what is longer is ended here.
 LARGEST_SHOWN: Final = 4 * 1024 * 1024
@@ -50,23 +50,37 @@ class End:
     ms: float
 
 
-async def send_raw(url: str, text: str, *, token: str, language: str) -> AsyncIterator[Head | Frame | End]:
-    """POST ``text`` and give what comes. Leaving the iteration early ends it upstream too.
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What goes out: ``text`` as JSON, or else ``form`` and ``files``, or else nothing."""
+
+    method: str
+    text: str | None = None
+    form: Mapping[str, list[str]] | None = None
+    files: Files | None = None
+
+
+async def send_raw(url: str, sent: Sent, *, token: str, language: str) -> AsyncIterator[Head | Frame | End]:
+    """Send it and give what comes. Leaving the iteration early ends it upstream too.
 
     Raises RequestError when the gateway cannot be reached or breaks off; its refusals are answers like any other.
     """
     headers = {
         "Authorization": f"Bearer {token}",
         "Accept-Language": language,
-        "Content-Type": "application/json",
         # Shown as it comes.
         "Accept-Encoding": "identity",
     }
+    content = None if sent.text is None else sent.text.encode("utf-8", "replace")
+    if content is not None:
+        headers["Content-Type"] = "application/json"
     began = time.perf_counter()
     try:
         async with (
             httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
-            client.stream("POST", url, content=text.encode("utf-8", "replace"), headers=headers) as response,
+            client.stream(
+                sent.method, url, content=content, data=sent.form, files=sent.files, headers=headers
+            ) as response,
         ):
             async for part in _parts(response, began):
                 yield part

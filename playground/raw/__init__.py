@@ -1,4 +1,5 @@
-"""Raw: a request to any address of the gateway as JSON, its answer as it came, and the same request as code.
+"""Raw: a request to any address of the gateway, its answer as it came, and the same request as code.
 
-``examples`` what a body may look like · ``checking`` what is sent at all · ``snippets`` the request in other tools.
+``addresses`` how each is asked · ``examples`` what a body may look like · ``checking`` what is sent at all ·
+``snippets`` and ``libraries`` the request in other tools.
 """

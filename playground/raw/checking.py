@@ -1,8 +1,9 @@
-"""What is sent at all: a JSON object to an address of the gateway that takes JSON."""
+"""What is sent at all: to an address of the gateway, and as that address takes it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,33 +11,60 @@ from django.utils.translation import gettext as _
 
 from deployments.actors import Actor
 from deployments.exceptions import InvalidInputError
-from playground.gateway.endpoints import endpoint_at
+from playground.protocols.streaming import Files
 from playground.services.ownership import person_of
+
+from .addresses import FILE_FIELDS, SAMPLE_FILES, kind_at
+from .request import Asked
 
 #: Of a body, in characters; longer ones are for programs.
 LONGEST_BODY: Final = 1_000_000
+#: Of all files of a request, in bytes: what OpenAI takes, too.
+LARGEST_FILES: Final = 25 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawRequest:
-    """``text`` goes out as it was written; ``body`` is what it says."""
+    """``text`` is the body as it was written: JSON goes out like that."""
 
-    path: str
+    asked: Asked
     text: str
-    body: dict[str, Any]
+    files: Files
     user_id: int
 
 
-def check_request(path: str, text: str, *, actor: Actor) -> RawRequest:
+def check_request(path: str, text: str, *, files: Files, actor: Actor) -> RawRequest:
     """A request that may be sent. Nothing is changed by it: the gateway meters it like anybody's.
 
-    Raises NotAllowedError, or InvalidInputError naming line and column of what is no JSON.
+    Raises NotAllowedError, or InvalidInputError naming line and column of what is no JSON, or the missing file.
     """
     user = person_of(actor)
-    found = endpoint_at(path)
-    if found is None or found[0].body != "json":
-        raise _wrong("path", _("The gateway takes no JSON at %(path)s.") % {"path": path[:200]})
-    return RawRequest(path=path, text=text, body=parsed_body(text), user_id=user.pk)
+    asked = read_request(path, text, {name: file[0] for name, file in files.items()})
+    missing = [name for name in FILE_FIELDS.get(path, ())[:1] if name not in files]
+    if missing:
+        raise _wrong("files", _("Choose a file for %(name)s. Nothing was sent.") % {"name": missing[0]})
+    if sum(len(content) for _name, content, _type in files.values()) > LARGEST_FILES:
+        raise _wrong("files", _("The files have more than 25 MiB. Nothing was sent."))
+    return RawRequest(asked=asked, text=text, files=files, user_id=user.pk)
+
+
+def check_code(path: str, text: str, names: Mapping[str, str], *, actor: Actor) -> Asked:
+    """A request that is only written as code: files stand in it by name. Raises as :func:`check_request`."""
+    person_of(actor)
+    required = FILE_FIELDS.get(path, ())[:1]
+    return read_request(path, text, {name: SAMPLE_FILES[name] for name in required} | dict(names))
+
+
+def read_request(path: str, text: str, files: Mapping[str, str]) -> Asked:
+    """What is asked. Raises InvalidInputError."""
+    kind = kind_at(path)
+    if kind is None:
+        raise _wrong("path", _("The gateway has nothing at %(path)s.") % {"path": path[:200]})
+    known = FILE_FIELDS.get(path, ())
+    if set(files) - set(known):
+        raise _wrong("files", _("%(path)s takes no such file.") % {"path": path})
+    body = {} if kind == "get" else parsed_body(text)
+    return Asked(kind=kind, path=path, body=body, files=files)
 
 
 def parsed_body(text: str) -> dict[str, Any]:

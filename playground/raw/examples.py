@@ -25,6 +25,8 @@ _EXAMPLES: Final[dict[str, Callable[[str], Body]]] = {
     "/v1/completions": lambda config: {"model": config, "prompt": "Harbours of Europe:", "max_tokens": 100},
     "/v1/embeddings": lambda config: {"model": config, "input": ["sheltered water"]},
     "/v1/images/generations": lambda config: {"model": config, "prompt": "A lighthouse at dawn", "size": "512x512"},
+    "/v1/images/edits": lambda config: {"model": config, "prompt": "A red sail on the boat"},
+    "/v1/audio/transcriptions": lambda config: {"model": config, "response_format": "json"},
     "/v1/audio/speech": lambda config: {"model": config, "input": "All aboard.", "voice": "alloy"},
     "/v1/rerank": lambda config: {"model": config, "query": "harbour", "documents": ["a ship at a pier", "a mountain"]},
     "/v1/responses": lambda config: {"model": config, "input": "Name three harbours.", "stream": True},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import json
 import re
 import shlex
@@ -13,6 +14,7 @@ import ollama
 import openai
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.files.base import ContentFile
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -20,8 +22,14 @@ from django.test.utils import CaptureQueriesContext
 from playground import views_raw
 from playground.gateway.endpoints import ENDPOINTS
 from playground.protocols import raw as sending
+from playground.raw import checking
+from playground.raw.addresses import FILE_FIELDS, SAMPLE_FILES, read_paths
+from playground.raw.checking import read_request
 from playground.raw.examples import example_body
-from playground.raw.snippets import PLACEHOLDER, code_for
+from playground.raw.request import Asked
+from playground.raw.snippets import Code
+from playground.raw.snippets import code_for as code_of
+from playground.raw.writing import PLACEHOLDER
 from tests.fakes import upstream as scripts
 from tests.fakes.gateway import RunningGateway
 from tests.fakes.upstream import STREAM, ScriptedUpstream, frame
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
 CHAT = "/v1/chat/completions"
 BODY = '{"model": "tiny",  "messages": [{"role": "user", "content": "你好"}], "stream": true, "top_k": 5}'
 JSON_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.body == "json"]
+FORM_PATHS = [endpoint.path for endpoint in ENDPOINTS if endpoint.body == "multipart"]
+READ_PATHS = read_paths("tiny", "ollama-text")
 
 
 def signed_in(person: User) -> Client:
@@ -58,9 +68,9 @@ async def raw(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> Async
     return client
 
 
-async def sent(client: AsyncClient, body: str = BODY) -> list[dict[str, Any]]:
+async def sent(client: AsyncClient, body: str = BODY, *, to: str = CHAT) -> list[dict[str, Any]]:
     """The lines of an answer."""
-    content = json.dumps({"path": CHAT, "body": body})
+    content = json.dumps({"path": to, "body": body})
     answer: Any = await client.post("/playground/raw/send/", content, content_type="application/json")
     assert answer.status_code == 200
     assert answer["Content-Type"] == "application/x-ndjson"
@@ -81,6 +91,36 @@ async def test_a_stream_comes_as_it_is_with_head_and_times(gateway: RunningGatew
     assert head["head"]["ms"] <= frames[0]["frame"]["ms"] <= end["end"]["ms"]
     assert upstream.seen[0].json["top_k"] == 5
     assert upstream.seen[0].json["messages"][0]["content"] == "你好"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_file_goes_out_as_a_form(gateway: RunningGateway, raw: AsyncClient) -> None:
+    sound = b"RIFF\0\r\n--x--\r\n"
+    async with ScriptedUpstream(scripts.telling({"text": "All aboard."})) as upstream:
+        await gateway.serve(upstream.route(engine="vllm"))
+        body = json.dumps({"model": "tiny", "temperature": 0.5, "timestamp_granularities[]": ["word", "segment"]})
+        form = {"path": "/v1/audio/transcriptions", "body": body, "file": ContentFile(sound, name="pier.wav")}
+        answer: Any = await raw.post("/playground/raw/send/", form)
+        lines = [json.loads(line) for line in b"".join([part async for part in answer]).splitlines()]
+    assert lines[0]["head"]["status"] == 200, lines
+    assert "All aboard." in "".join(line["frame"]["text"] for line in lines[1:-1])
+    (seen,) = upstream.seen
+    assert b'filename="pier.wav"' in seen.body
+    assert sound in seen.body
+    assert b'name="temperature"\r\n\r\n0.5\r\n' in seen.body
+    assert seen.body.count(b'name="timestamp_granularities[]"') == 2
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_may_be_read_is_read(gateway: RunningGateway, raw: AsyncClient) -> None:
+    async with ScriptedUpstream(scripts.saying(STREAM[-1])) as upstream:
+        await gateway.serve(upstream.route())
+        for path in READ_PATHS:
+            head, *frames, _end = await sent(raw, "", to=path)
+            assert head["head"]["status"] == 200, path
+            shown = json.loads("".join(each["frame"]["text"] for each in frames))
+            assert ("version" in shown) or "tiny" in json.dumps(shown), path
+    assert upstream.seen == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -133,10 +173,33 @@ def test_what_is_no_json_is_named_by_its_place_and_not_sent(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/models", "/admin/", "//elsewhere/", ""])
-def test_only_addresses_of_the_gateway_that_take_json_are_asked(operator: User, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/v1/model", "/v1/models/", "/v1/models/a b", "/v1/models/?x", "/admin/", "//el/", ""]
+)
+def test_only_addresses_of_the_gateway_are_asked(operator: User, path: str) -> None:
     status, told = post(signed_in(operator), "send", to=path)
     assert (status, list(told["fields"])) == (422, ["path"])
+
+
+@pytest.mark.django_db
+def test_a_form_needs_its_file_and_takes_no_other(operator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = signed_in(operator)
+    status, told = post(client, "send", '{"model": "tiny"}', to="/v1/audio/transcriptions")
+    assert (status, told["fields"].keys()) == (422, {"files"})
+    assert "file" in told["error"]
+
+    def send(name: str, content: bytes) -> tuple[int, Any]:
+        form = {"path": "/v1/audio/transcriptions", "body": '{"model": "tiny"}', name: io.BytesIO(content)}
+        answer = client.post("/playground/raw/send/", form)
+        return answer.status_code, answer.json()
+
+    assert send("mask", b"x")[0] == 422
+    monkeypatch.setattr(checking, "LARGEST_FILES", 3)
+    monkeypatch.setattr(views_raw, "LARGEST_FILES", 3)
+    status, told = send("file", b"1234")
+    assert (status, "25 MiB" in told["error"]) == (422, True)
+    code = {"path": "/v1/images/edits", "body": "{}", "files": {"image": 3}}
+    assert client.post("/playground/raw/code/", json.dumps(code), content_type="application/json").status_code == 422
 
 
 @pytest.mark.django_db
@@ -168,7 +231,8 @@ def test_the_page_offers_what_each_config_serves_in_constant_queries(
     state = json.loads(found[1])
     tiny = next(each for each in state["targets"] if each["config"] == "tiny")
     assert CHAT in [each["path"] for each in tiny["addresses"]]
-    assert "/v1/audio/transcriptions" not in [each["path"] for each in tiny["addresses"]]
+    assert next(each["files"] for each in tiny["addresses"] if each["path"] == "/v1/audio/transcriptions") == ["file"]
+    assert {"path": "/v1/models/tiny", "kind": "get", "example": "", "files": []} in tiny["addresses"]
     assert (state["wanted"]["config"], state["wanted"]["path"]) == ("tiny", "/v1/completions")
     assert "data-send>" in shown
     assert "data-send>" not in signed_in(viewer).get("/playground/raw/").content.decode()
@@ -188,6 +252,11 @@ def test_the_request_of_ones_own_answer_begins_the_page(operator: User, admin: U
 
 # The same in code
 
+
+def code_for(path: str, body: dict[str, Any], files: dict[str, str] | None = None) -> list[Code]:
+    return code_of(read_request(path, json.dumps(body), files or {}))
+
+
 HOSTILE = 'it\'s "quoted" $HOME `id` \\ \n </script> 你好 \u2028'
 
 
@@ -202,6 +271,47 @@ def test_every_address_has_an_example_and_code_that_parses(path: str) -> None:
     words = shlex.split(codes["curl"])
     assert json.loads(words[words.index("-d") + 1]) == body
     assert all(PLACEHOLDER in text for text in codes.values())
+
+
+@pytest.mark.parametrize("path", FORM_PATHS)
+def test_code_of_forms_names_fields_and_files(path: str) -> None:
+    name = 'a;type=b "c",d.wav'
+    files = {FILE_FIELDS[path][0]: name}
+    codes = {code.key: code.text for code in code_for(path, {"model": "tiny", "prompt": "@" + HOSTILE, "n": 2}, files)}
+    assert set(codes) == {"curl", "openai", "httpx", "javascript"}
+    words = shlex.split(codes["curl"])
+    given = [words[place + 1] for place, word in enumerate(words) if word == "--form-string"]
+    assert given == ["model=tiny", f"prompt=@{HOSTILE}", "n=2"]
+    assert words[words.index("-F") + 1] == f'{next(iter(files))}=@"' + name.replace('"', '\\"') + '"'
+    for key in ("openai", "httpx"):
+        opened = [node for node in ast.walk(ast.parse(codes[key])) if isinstance(node, ast.Call) and _calls_open(node)]
+        assert [ast.literal_eval(each.args[0]) for each in opened] == [name]
+    assert f"openAsBlob({json.dumps(name)})" in codes["javascript"]
+    method: Any = openai.OpenAI(api_key="x")
+    for part in codes["openai"].partition("answer = client.")[2].partition("(")[0].split("."):
+        method = getattr(method, part)
+    assert {*files, "model"} <= inspect.signature(method).parameters.keys()
+
+
+def _calls_open(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == "open"
+
+
+@pytest.mark.parametrize("path", READ_PATHS)
+def test_code_of_what_is_read_sends_nothing(path: str) -> None:
+    codes = {code.key: code.text for code in code_for(path, {})}
+    assert codes.keys() >= {"curl", "httpx", "javascript"}
+    assert ("openai" in codes, "ollama" in codes) == (path.startswith("/v1/"), path in ("/api/tags", "/api/ps"))
+    for text in codes.values():
+        assert not {"POST", "Content-Type", "JSON"} & set(re.findall(r"[\w-]+", text)), text
+    for key in codes.keys() & {"openai", "ollama", "httpx"}:
+        ast.parse(codes[key])
+
+
+def test_what_a_form_says_is_text() -> None:
+    asked = Asked(kind="form", path="/v1/images/edits", body={"n": 2, "a": ["x", True], "b": {"c": "é"}})
+    assert asked.form == {"n": ["2"], "a": ["x", "true"], "b": ['{"c": "é"}']}
+    assert set(SAMPLE_FILES) == {name for names in FILE_FIELDS.values() for name in names}
 
 
 @pytest.mark.parametrize("path", [path for path in JSON_PATHS if path.startswith(("/v1/", "/api/"))])

@@ -2,9 +2,11 @@
 
 import { headers, refusal } from "berth/playground/api";
 
-/** POST `content` to `url` and give each line's object. Throws what api.js throws, and AbortError after a stop. */
+/** POST `content`, a form or what becomes JSON, and give each line's object. Throws what api.js throws, and AbortError after a stop. */
 export async function* parts(url, content, signal) {
-  const response = await fetch(url, { method: "POST", credentials: "same-origin", redirect: "error", signal, headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(content) });
+  const isForm = content instanceof FormData;
+  const [body, type] = isForm ? [content, {}] : [JSON.stringify(content), { "Content-Type": "application/json" }];
+  const response = await fetch(url, { method: "POST", credentials: "same-origin", redirect: "error", signal, headers: headers(type), body });
   if (!response.ok) throw await refusal(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = "";

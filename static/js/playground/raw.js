@@ -1,8 +1,9 @@
-/* Raw: a request as JSON, what came of it, and the same request as code. */
+/* Raw: a request as it goes out, what came of it, and the same request as code. */
 
 import { attach } from "berth/attach";
 import { post, RefusedError } from "berth/playground/api";
 import { RawAnswer } from "berth/playground/raw_answer";
+import { RawFiles } from "berth/playground/raw_files";
 import { parts } from "berth/playground/lines";
 import { words } from "berth/playground/words";
 
@@ -13,6 +14,7 @@ attach("[data-raw]", (root) => {
   const { targets, wanted } = JSON.parse(document.getElementById("raw-state").textContent);
   const [config, path, body, tool] = ["config", "path", "body", "tool"].map(part);
   const answer = new RawAnswer(root);
+  const files = new RawFiles(root, { changed: () => writeCode() });
   let under_way = null;
   let codes = [];
   let timer;
@@ -29,19 +31,23 @@ attach("[data-raw]", (root) => {
   }
 
   function showPaths(chosen) {
-    path.replaceChildren(...(target()?.addresses ?? []).map((each) => new Option(each.path, each.path)));
+    path.replaceChildren(...(target()?.addresses ?? []).map((each) => new Option(`${each.kind === "get" ? "GET" : "POST"} ${each.path}`, each.path)));
     if (target()?.addresses.some((each) => each.path === chosen)) path.value = chosen;
   }
 
   function begin(text = address()?.example ?? "") {
     body.value = text;
+    const { kind = "json", files: names = [] } = address() ?? {};
+    part("asks").hidden = kind === "get";
+    part("body-label").textContent = words(kind === "form" ? "form_body" : "json_body");
+    files.show(names);
     complain(null);
     writeCode();
   }
 
   async function writeCode() {
     try {
-      codes = await post(root.dataset.codeUrl, question());
+      codes = await post(root.dataset.codeUrl, { ...question(), files: files.names });
       complain(null);
     } catch (error) {
       // While somebody types nothing has to be right; the code of the last good request stays.
@@ -70,7 +76,8 @@ attach("[data-raw]", (root) => {
     busy(true);
     let began = false;
     try {
-      for await (const each of parts(root.dataset.sendUrl, question(), under_way.signal)) {
+      const content = address()?.kind === "form" ? files.form(question()) : question();
+      for await (const each of parts(root.dataset.sendUrl, content, under_way.signal)) {
         if (!began) answer.begin();
         began = true;
         answer.take(each);
@@ -82,7 +89,7 @@ attach("[data-raw]", (root) => {
       else {
         complain(error);
         const offset = Number(error.fields?.offset?.[0] ?? NaN);
-        body.focus();
+        (error.fields?.files ? part("files").querySelector("input") : body)?.focus();
         if (!Number.isNaN(offset)) body.setSelectionRange(offset, offset + 1);
       }
     }
@@ -94,7 +101,8 @@ attach("[data-raw]", (root) => {
   for (const group of root.querySelectorAll("optgroup:empty")) group.remove();
   if (wanted.config && targets.some((each) => each.config === wanted.config)) config.value = wanted.config;
   showPaths(wanted.path);
-  begin(wanted.body || undefined);
+  // What was typed before this ran is somebody's.
+  begin(body.value || wanted.body || undefined);
 
   config.addEventListener("change", () => {
     showPaths(path.value);
@@ -110,6 +118,8 @@ attach("[data-raw]", (root) => {
   body.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   });
+  // Until this runs a press would load the page anew, without what was typed.
+  if (part("send")) part("send").type = "submit";
   part("form").addEventListener("submit", (event) => {
     event.preventDefault();
     send();
