@@ -12,11 +12,15 @@ import { Speaker } from "berth/playground/speech";
 import { Thread } from "berth/playground/thread";
 import { words } from "berth/playground/words";
 
+const LISTED_AFTER_MS = 1500;
+const AFTER_FIRST_WORDS_MS = 100;
+
 attach("[data-chat]", (root) => {
   const part = (name) => root.querySelector(`[data-${name}]`);
   const { base, deploymentUrl } = root.dataset;
   const state = JSON.parse(document.getElementById("chat-state").textContent);
   const sides = attachSides(root);
+  let unlisted = "";
   const parameters = new Parameters(part("parameters"));
   const speaker = new Speaker(part("said"));
   const thread = new Thread(part("turns"), { base, deploymentUrl });
@@ -32,13 +36,22 @@ attach("[data-chat]", (root) => {
   function changed(id, { over = false } = {}) {
     thread.changed(id, { over });
     const { answer } = session.tree.get(id);
+    if (unlisted && (answer.text || over)) setTimeout(enlist, AFTER_FIRST_WORDS_MS);
     if (thread.last?.id === id) speaker.feed(answer.text, { done: over, last: over ? answer.error || words("over") : "" });
     if (over) composer.busy = session.growing.length > 0;
   }
 
-  /** A new conversation has an address now, and stands in the list. */
-  async function begun(url) {
+  /** A new conversation has an address now. It is put into the list when its first words are there: they go first. */
+  function begun(url) {
     history.replaceState(null, "", url);
+    unlisted = url;
+    setTimeout(enlist, LISTED_AFTER_MS);
+  }
+
+  async function enlist() {
+    const url = unlisted;
+    unlisted = "";
+    if (!url) return;
     await globalThis.htmx.ajax("GET", `${url}?part=conversations`, { target: "#conversation-list", swap: "outerHTML" });
     await globalThis.htmx.ajax("GET", `${url}?part=head`, { target: "#chat-head", swap: "outerHTML" });
     sides.refit();

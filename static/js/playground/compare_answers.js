@@ -16,6 +16,7 @@ export class Answers {
     this.changed = changed;
     this.messages = [];
     this.socket = new AnswerSocket({ hear: (message) => this.hear(message), state: connected });
+    this.socket.tell();
     this.timer = setInterval(() => this.tick(), TICK_MS);
   }
 

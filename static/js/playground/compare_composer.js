@@ -10,6 +10,8 @@ export class PromptForm {
     this.prompt = this.part("prompt");
     this.pictures = new Pictures(this.form, { complain: (sentence) => this.tell(sentence) });
     this.send = send;
+    // Until this runs a press would load the page anew, without what was typed.
+    if (this.part("send")) this.part("send").type = "submit";
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();

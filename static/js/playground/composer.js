@@ -10,6 +10,8 @@ export class Composer {
     this.pictures = new Pictures(form, { complain: (sentence) => this.tell(sentence) });
     this.edits = null;
     this.send = send;
+    // Until this runs a press would load the page anew, without what was typed.
+    if (this.maySend) this.part("send").type = "submit";
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();

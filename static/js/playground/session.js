@@ -15,7 +15,9 @@ export class Session {
     this.leaf = state.leaf ?? state.messages.at(-1)?.id ?? null;
     this.conversation = state.conversation;
     this.socket = new AnswerSocket({ hear: (message) => this.hear(message), state: connected });
-    if (this.conversation !== null) this.socket.watch(this.conversation);
+    // A new conversation has its socket before its first question: the first word waits for no handshake.
+    if (this.conversation === null) this.socket.tell();
+    else this.socket.watch(this.conversation);
     this.followLive();
   }
 
