@@ -45,14 +45,19 @@ def a_comparison(page: Page, berth: Installation) -> str:
     return page.url
 
 
-def an_image(page: Page, berth: Installation) -> str:
-    """The address of an image in its drawer."""
+def an_image(page: Page, berth: Installation) -> tuple[str, str]:
+    """The address of an image in its drawer, and of the page that its owner shares."""
     page.goto(f"{berth.url}/playground/images/?config=retoucher")
     page.get_by_label("Prompt", exact=True).fill("a pier for everybody")
     page.get_by_label("Prompt", exact=True).press("Control+Enter")
     tile = page.get_by_alt_text("a pier for everybody").locator("..")
     expect(tile).to_be_visible()
-    return f"{berth.url}/playground/images/?image={(tile.get_attribute('href') or '').rstrip('/').rpartition('/')[2]}"
+    number = (tile.get_attribute("href") or "").rstrip("/").rpartition("/")[2]
+    tile.click()
+    page.locator("[data-image-drawer]").get_by_role("button", name="Share by link").click()
+    shared = page.locator(".image-link a")
+    expect(shared).to_be_visible()
+    return f"{berth.url}/playground/images/?image={number}", f"{berth.url}{shared.get_attribute('href')}"
 
 
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Browser, page: Page, berth: Installation) -> None:
@@ -64,9 +69,11 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Browser, page: 
         f"{berth.url}{shared}",
         a_comparison(page, berth),
         f"{berth.url}/playground/compare/",
-        an_image(page, berth),
+        *an_image(page, berth),
         f"{berth.url}/playground/images/",
         f"{berth.url}/playground/raw/?config=parrot",
+        f"{berth.url}/playground/raw/?config=retoucher&path=/v1/images/edits",
+        f"{berth.url}/playground/load/",
     ]
     found: dict[str, Any] = {}
     themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
