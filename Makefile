@@ -166,7 +166,10 @@ bench-gateway: setup-dev .build/rival/stamp ## Measure the gateway beside its up
 
 # ---- upkeep ----------------------------------------------------------------------------------------------------
 
-.PHONY: messages lock clean
+.PHONY: messages pictures lock clean
+
+pictures: setup-dev ## Take the READMEs' pictures of the playground anew (needs Chromium and a font with Chinese)
+	@$(BIN)/python -m tests.browser.playground.pictures $(ARGS)
 
 messages: setup-dev ## Collect the sentences to translate (needs gettext)
 	@$(ASIDE) $(MANAGE) makemessages --locale zh_Hans --no-obsolete --no-location \
