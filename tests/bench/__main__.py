@@ -21,6 +21,7 @@ from .gpu_sockets import gpu_socket_figures, gpu_socket_rows
 from .installation import Installation, memory_by_process
 from .load_generator import load_generator_rows
 from .main_job import first_token_figures
+from .playground import playground_rows
 from .usage import usage_rows
 
 Row = tuple[str, str, str]
@@ -65,6 +66,7 @@ def main() -> None:
     rows.extend(gateway_rows())
     rows.extend(usage_rows())
     rows.extend(load_generator_rows())
+    rows.extend(playground_rows())
     rest = at_rest_figures()
     rows.append((f"{rest.deployments} deployments at rest: database queries a minute", f"{rest.queries}", ""))
     rows.append(("  CPU of sweep and worker a minute", f"{rest.cpu_s:.1f} s", ""))
