@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
 
-from tests.browser.installation import PASSWORD, Installation
+from tests.browser.conftest import FLAGS, sign_in
+from tests.browser.installation import Installation
 from tests.browser.playground.servers import SERVERS, serving
 from tests.requirements import PROBES
 
@@ -26,7 +27,6 @@ from .playground_frames import Frames, frames_in
 from .playground_weight import PAGES, weight_of
 
 Row = tuple[str, str, str]
-FLAGS: Final = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ROUNDS: Final = 30
 TOKENS_PER_S: Final = 200
 COLUMNS: Final = 3
@@ -90,7 +90,7 @@ def playground_rows(*, rounds: int = ROUNDS) -> list[Row]:
     ):
         browser = playwright.chromium.launch(executable_path=PROBES["chromium"][0](), args=FLAGS)
         expect.set_options(timeout=60_000)
-        state = _signed_in(browser, berth)
+        state = sign_in(browser, berth)
         context = browser.new_context(storage_state=state, locale="en-GB", viewport={"width": 1280, "height": 800})
         rows = first_tokens(context, berth, rounds=rounds).rows
         rows += _frame_rows(frames(browser, context, berth))
@@ -98,19 +98,6 @@ def playground_rows(*, rounds: int = ROUNDS) -> list[Row]:
         rows += _weight_rows(browser, state, berth)
         browser.close()
     return rows
-
-
-def _signed_in(browser: Browser, berth: Installation) -> StorageState:
-    context = browser.new_context(locale="en-GB")
-    page = context.new_page()
-    page.goto(f"{berth.url}/")
-    page.get_by_label("Name").fill("admin")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{berth.url}/")
-    state = context.storage_state()
-    context.close()
-    return state
 
 
 def first_tokens(context: BrowserContext, berth: Installation, *, rounds: int) -> FirstTokens:

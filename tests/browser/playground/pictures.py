@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.browser.conftest import FLAGS
-from tests.browser.installation import PASSWORD, ROOT, Installation
+from tests.browser.conftest import FLAGS, sign_in
+from tests.browser.installation import ROOT
 from tests.browser.playground.harbour_talk import QUESTION
 from tests.browser.playground.servers import Server, serving
 from tests.requirements import PROBES
@@ -138,19 +138,6 @@ def _question(seen: Seen, address: str = "") -> None:
     seen.page.locator("#prompt").press("Enter")
 
 
-def _signed_in(browser: Browser, berth: Installation) -> StorageState:
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{berth.url}/")
-    page.locator("[name=username]").fill("admin")
-    page.locator("[name=password]").fill(PASSWORD)
-    page.locator("[name=password]").press("Enter")
-    page.wait_for_url(f"{berth.url}/")
-    state = context.storage_state()
-    context.close()
-    return state
-
-
 def take_pictures(out: Path, *, theme: str, names: list[str]) -> list[Path]:
     """Write every picture below ``out``; gives the files."""
     written = []
@@ -161,7 +148,7 @@ def take_pictures(out: Path, *, theme: str, names: list[str]) -> list[Path]:
     ):
         browser = playwright.chromium.launch(executable_path=PROBES["chromium"][0](), args=FLAGS)
         expect.set_options(timeout=60_000)
-        state = _signed_in(browser, berth)
+        state = sign_in(browser, berth)
         for language, locale in LANGUAGES.items():
             for end, (width, height) in WIDTHS.items():
                 context = browser.new_context(

@@ -32,7 +32,11 @@ def test_what_is_typed_before_the_scripts_ran_stays(
     page: Page, berth: Installation, script: str, address: str, label: str
 ) -> None:
     held: list[Route] = []
-    page.route(re.compile(rf"/js/playground/{script}\.[0-9a-f]+\.js"), lambda route: held.append(route))
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(rf"/js/playground/{script}\.[0-9a-f]+\.js"), hold)
     page.goto(f"{berth.url}/playground/{address}", wait_until="commit")
     field = page.get_by_label(label, exact=True)
     field.fill(TYPED)
