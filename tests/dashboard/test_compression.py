@@ -18,7 +18,9 @@ TEXT = b"The tide rises and falls. " * 100
 def passed_on(response: HttpResponseBase) -> HttpResponseBase:
     """What a browser gets of ``response``."""
     request = RequestFactory().get("/", headers={"Accept-Encoding": "gzip, br"})
-    return TextCompressionMiddleware(lambda _request: response)(request)
+    got = TextCompressionMiddleware(lambda _request: response)(request)
+    assert isinstance(got, HttpResponseBase)
+    return got
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json"])
