@@ -11,16 +11,14 @@ import json
 import shutil
 import statistics
 import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
 
 from tests.browser.conftest import FLAGS, sign_in
 from tests.browser.installation import Installation
-from tests.browser.playground.servers import SERVERS, serving
+from tests.browser.playground.servers import SERVERS, serving_alone
 from tests.requirements import PROBES
 
 from .playground_frames import Frames, frames_in
@@ -84,8 +82,7 @@ def playground_rows(*, rounds: int = ROUNDS) -> list[Row]:
     if PROBES["chromium"][0]() is None or shutil.which("curl") is None:
         return [("playground: left out, this machine lacks chromium or curl", "", "")]
     with (
-        tempfile.TemporaryDirectory(prefix="berth-bench-") as folder,
-        serving(Path(folder), SERVERS[:1]) as berth,
+        serving_alone(SERVERS[:1]) as berth,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=PROBES["chromium"][0](), args=FLAGS)

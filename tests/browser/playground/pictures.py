@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.conftest import FLAGS, sign_in
 from tests.browser.installation import ROOT
 from tests.browser.playground.harbour_talk import QUESTION
-from tests.browser.playground.servers import Server, serving
+from tests.browser.playground.servers import Server, serving_alone
 from tests.requirements import PROBES
 
 WIDTHS: Final = {"": (1280, 800), "-narrow": (390, 844)}
@@ -142,8 +141,7 @@ def take_pictures(out: Path, *, theme: str, names: list[str]) -> list[Path]:
     """Write every picture below ``out``; gives the files."""
     written = []
     with (
-        tempfile.TemporaryDirectory(prefix="berth-pictures-") as folder,
-        serving(Path(folder), MODELS) as berth,
+        serving_alone(MODELS) as berth,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=PROBES["chromium"][0](), args=FLAGS)

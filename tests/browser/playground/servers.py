@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,6 +13,7 @@ from typing import Final, NamedTuple
 import yaml
 
 from tests.browser.installation import Installation, installed
+from tests.installed import RUN_FOLDER
 
 _HERE: Final = Path(__file__).parent
 
@@ -96,3 +99,17 @@ def serving(folder: Path, servers: tuple[Server, ...] = SERVERS) -> Iterator[Ins
         finally:
             for name in names:
                 installation.command("stop", name, "--wait")
+
+
+@contextlib.contextmanager
+def serving_alone(servers: tuple[Server, ...]) -> Iterator[Installation]:
+    """As :func:`serving`, in a folder of its own, for what is no run of tests."""
+    with tempfile.TemporaryDirectory(prefix="berth-scripted-") as name:
+        run = Path(name, "run")
+        run.mkdir()
+        os.environ[RUN_FOLDER] = str(run)
+        try:
+            with serving(Path(name, "installation"), servers) as installation:
+                yield installation
+        finally:
+            del os.environ[RUN_FOLDER]
