@@ -109,6 +109,8 @@ def first_tokens(context: BrowserContext, berth: Installation, *, rounds: int) -
         expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
         begun.append(_on_screen(page))
         page.wait_for_url("**/playground/c/*/")
+        # A person reads before the next question; until then the conversation has come into the list.
+        expect(page.locator(".conversation-link[aria-current]")).to_be_visible()
         going_on.append(_on_screen(page))
     page.close()
     return FirstTokens(curl_ms=curl[1:], begun_ms=begun[1:], going_on_ms=going_on[1:])
