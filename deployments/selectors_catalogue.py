@@ -87,11 +87,12 @@ def config_runs(config: Config) -> ConfigRuns:
 
 def past_run(deployment: Deployment) -> PastRun:
     attempts = list(deployment.attempts.all())
+    answers = [attempt.ready_at for attempt in attempts if attempt.ready_at]
     loads = [attempt.ready_at - attempt.started_at for attempt in attempts if attempt.ready_at]
     peaks = [attempt.peak_memory_bytes for attempt in attempts if attempt.peak_memory_bytes is not None]
     return PastRun(
         deployment=deployment,
-        to_ready=deployment.ready_at - deployment.created_at if deployment.ready_at else None,
+        to_ready=min(answers) - deployment.created_at if answers else None,
         load=loads[-1] if loads else None,
         peak_gib=max(peaks) / 1024**3 if peaks else None,
     )

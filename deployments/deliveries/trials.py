@@ -19,8 +19,9 @@ from .steps import State, StepState
 PREFETCH = (
     Prefetch(
         "config__deployments",
-        Deployment.objects.only("config", "phase", "started_by", "created_at", "ready_at", "ended_at"),
+        Deployment.objects.only("config", "phase", "started_by", "created_at", "ended_at"),
     ),
+    Prefetch("config__deployments__attempts", Attempt.objects.only("deployment", "ready_at")),
 )
 #: Of one delivery; older ones stay in the list of deployments.
 TRIALS_SHOWN = 50
@@ -41,7 +42,7 @@ class Trial:
     @property
     def is_good(self) -> bool:
         """Whether it ever answered."""
-        return self.deployment.ready_at is not None
+        return self.deployment.answered_at is not None
 
     @property
     def exit_code(self) -> int | None:
@@ -107,14 +108,14 @@ def step_state(delivery: Delivery) -> StepState:
         return StepState(sentence=_("The draft was not run yet."))
     newest = runs[0]
     number = {"number": newest.pk}
-    if newest.is_live and newest.ready_at is None:
+    if newest.is_live and newest.answered_at is None:
         said = _("Deployment %(number)d is on its way.")
         return StepState(state=State.RUNNING, sentence=said % number, who=newest.started_by, when=newest.created_at)
-    good = next((run for run in runs if run.ready_at is not None), None)
+    good = next((run for run in runs if run.answered_at is not None), None)
     if good is None:
         said = _("Deployment %(number)d ended before it answered.")
         return StepState(state=State.FAILED, sentence=said % number, who=newest.started_by, when=newest.ended_at)
     said = _("Deployment %(number)d answered; its values can go into the catalogue.")
     if not config.is_draft:
         said = _("Deployment %(number)d answered, and the config is in the catalogue.")
-    return StepState(state=State.DONE, sentence=said % {"number": good.pk}, who=good.started_by, when=good.ready_at)
+    return StepState(state=State.DONE, sentence=said % {"number": good.pk}, who=good.started_by, when=good.answered_at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -104,6 +106,14 @@ class Deployment(models.Model):
     def is_live(self) -> bool:
         """Whether the run has not ended."""
         return self.phase not in ENDED
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When it last came to answer, in whichever attempt; ``ready_at`` is empty again once that attempt has ended.
+
+        Reads ``attempts``, for lists to fetch together.
+        """
+        return max((each.ready_at for each in self.attempts.all() if each.ready_at is not None), default=None)
 
     def serving_spec(self) -> ServingSpec:
         """The frozen specification that this run was started with."""

@@ -93,7 +93,7 @@ def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
     run = config.deployments.filter(pk=deployment_id).first()
     if run is None:
         raise InvalidInputError(_("Deployment %(number)d is no trial of this delivery.") % {"number": deployment_id})
-    if run.ready_at is None:
+    if run.answered_at is None:
         raise ConflictError(
             _("Deployment %(number)d never answered. Put a run that was ready into the catalogue.") % {"number": run.pk}
         )

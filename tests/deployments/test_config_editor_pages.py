@@ -72,7 +72,9 @@ def test_a_secret_that_the_host_lacks_is_told(viewer: Client, settings: Settings
 
 
 def test_past_runs_show_how_long_they_took_and_why_they_ended(viewer: Client) -> None:
-    run = make_run(make_config(), Phase.FAILED, reason="vanished", ready_at=timezone.now())
+    # As the lifecycle leaves it: when it answered is the attempt's to keep.
+    run = make_run(make_config(), Phase.FAILED, reason="vanished", ready_at=None)
+    run.attempts.create(number=1, started_at=run.created_at, ready_at=timezone.now())
     type(run).objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(seconds=42))
     page = text_of(viewer.get(address("config", "llama3-8b")))
     assert "42 s" in page

@@ -103,6 +103,6 @@ def test_the_list_takes_as_many_queries_for_many_as_for_one(editor: Client) -> N
             editor.get("/deliveries/")
         counts.append(len(captured))
         _worked_on(more, node)
-    # Session, person, permissions (2), role; count and rows; for the steps: runs, builds with their nodes, transfers,
-    # tests.
-    assert counts == [11, 11]
+    # Session, person, permissions (2), role; count and rows; for the steps: runs and their attempts, builds with their
+    # nodes, transfers, tests.
+    assert counts == [12, 12]

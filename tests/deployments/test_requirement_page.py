@@ -105,5 +105,5 @@ def test_the_page_takes_a_fixed_number_of_queries(
     delivery = make_delivery()
     address = f"/deliveries/{delivery.pk}/requirement/"
     editor.get(address)
-    with django_assert_num_queries(8):  # session, person, permissions (2), role; delivery, GPUs, models
+    with django_assert_num_queries(9):  # session, person, permissions (2), role; delivery (2), GPUs, models
         editor.get(address)

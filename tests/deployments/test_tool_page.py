@@ -116,5 +116,5 @@ def test_the_page_takes_a_fixed_number_of_queries(
     only_step(monkeypatch, "tool")
     address = f"/deliveries/{delivery.pk}/tool/"
     editor.get(address)
-    with django_assert_num_queries(7):  # session, person, permissions (2), role; delivery, licences
+    with django_assert_num_queries(8):  # session, person, permissions (2), role; delivery (2), licences
         editor.get(address)

@@ -34,7 +34,7 @@ from tests.deployments.editing import make_config, person, signed_in
 pytestmark = pytest.mark.django_db
 ED = Actor(name="ed", via="cli")
 #: However many trials there are; one is the stepper's, which reads the delivery as it is now.
-PAGE_QUERIES = 13
+PAGE_QUERIES = 14
 WANTED = Requirement(
     model="Qwen2.5-7B",
     repository="Qwen/Qwen2.5-7B-Instruct",
@@ -66,7 +66,8 @@ def run_trial(delivery: Delivery, *arguments: str, **environment: str) -> Deploy
 def end(run: Deployment, phase: Phase, *, ready: bool = False, load_s: float = 30.0, peak: int | None = None) -> None:
     now = timezone.now()
     ready_at = now if ready else None
-    Deployment.objects.filter(pk=run.pk).update(phase=phase, ended_at=now, ready_at=ready_at)
+    # As the lifecycle ends them: when it answered is the attempt's to keep.
+    Deployment.objects.filter(pk=run.pk).update(phase=phase, ended_at=now, ready_at=None)
     Attempt.objects.create(
         deployment=run,
         number=1,

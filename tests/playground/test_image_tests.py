@@ -402,7 +402,9 @@ def test_a_test_leaves_the_config_as_it_was(
     after = Config.objects.get()
     assert (after.image, after.revision) == (pinned, before.revision)
     # Who puts that run into the catalogue means what it ran.
-    Deployment.objects.update(ready_at=timezone.now())
+    Attempt.objects.update_or_create(
+        deployment=test.deployment, number=1, defaults={"started_at": timezone.now(), "ready_at": timezone.now()}
+    )
     assert publish(delivery, test.deployment.pk, actor=ED).image == "berth/qwen:1"
 
 
