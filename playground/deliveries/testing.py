@@ -12,7 +12,7 @@ from deployments.deliveries.requirement import Requirement
 from deployments.deliveries.steps import State, StepState, rows_of
 from deployments.models import Delivery
 from deployments.models.job import Job
-from playground.loadtests.words import target_words
+from playground.loadtests.words import judged_words, target_words
 from playground.models import ImageTest
 
 from .targets import targets_of
@@ -80,10 +80,7 @@ def first_failure(test: ImageTest) -> str:
         if verdict is None or verdict["measured"] is None:
             return _("%(target)s: nothing was measured.") % {"target": target_words(target)}
         if not verdict["passed"]:
-            told = {"target": target_words(target), "measured": _short(verdict["measured"])}
-            return _("%(target)s: %(measured)s, wanted %(wanted)s.") % {**told, "wanted": _short(verdict["wanted"])}
+            measured, wanted = judged_words(verdict["measured"], verdict["wanted"])
+            told = {"target": target_words(target), "measured": measured, "wanted": wanted}
+            return _("%(target)s: %(measured)s, wanted %(wanted)s.") % told
     return _("It did not pass.")
-
-
-def _short(value: float) -> str:
-    return f"{value:,.1f}".removesuffix(".0")

@@ -15,7 +15,7 @@ from playground.spreadsheets import harmless
 
 from .figures import Level, Spread, error_share
 from .verdicts import Verdict
-from .words import ended_words, error_words, gpu_words, target_words, users_words
+from .words import ended_words, error_words, gpu_words, judged_words, target_words, users_words
 
 NONE: Final = "–"
 #: From here on the generator may be what is measured.
@@ -125,11 +125,12 @@ def verdict_rows(test: LoadTest) -> list[VerdictRow]:
     rows = []
     for kept in test.verdicts:
         verdict = Verdict(**kept)
+        measured, wanted = judged_words(verdict.measured or 0, verdict.wanted)
         rows.append(
             VerdictRow(
                 title=target_words(verdict.target),
-                wanted=_number(verdict.wanted, 0),
-                measured=_number(verdict.measured, 1),
+                wanted=wanted,
+                measured=NONE if verdict.measured is None else measured,
                 passed=verdict.passed,
                 users=verdict.concurrency,
             )

@@ -20,6 +20,7 @@ from playground.loadtests.settings import LoadSettings, read_concurrency
 from playground.loadtests.smoke import smoke_names
 from playground.loadtests.verdicts import TARGETS, Verdict, verdicts
 from playground.loadtests.wires import OPENAI
+from playground.loadtests.words import judged_words
 from tests.fakes.upstream import STREAM_WITH_USAGE
 
 
@@ -277,3 +278,20 @@ def test_smoke_requests_follow_the_protocol_and_what_the_model_can() -> None:
     assert smoke_names("openai-image", "localai") == ["models", "images"]
     assert smoke_names("ollama-text", "ollama") == ["chat", "chat_stream", "ollama", "ollama_stream"]
     assert smoke_names("openai-text", "tgi")[-2:] == ["tgi", "tgi_stream"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "wanted", "said"),
+    [
+        (12.0, 100.0, ("12", "100")),
+        (13_732.71, 20_000.0, ("13,733", "20,000")),
+        (0.096, 0.1, ("0.096", "0.1")),
+        (99.96, 100.0, ("99.96", "100")),
+        (0.0, 0.05, ("0", "0.05")),
+        (100.0, 100.0, ("100", "100")),
+    ],
+)
+def test_what_was_measured_never_reads_as_what_was_wanted_unless_it_is(
+    measured: float, wanted: float, said: tuple[str, str]
+) -> None:
+    assert judged_words(measured, wanted) == said
