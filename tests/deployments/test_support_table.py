@@ -85,6 +85,8 @@ def test_what_is_not_named_is_not_known_unless_a_row_closes_the_list(
         ("awq-int4-g128", "awq", 39.8125),
         ("GPTQ-Int4", "gptq", 39.8125),
         ("Q4_K_M", "gguf", 42.826),
+        ("Q4_1", "gguf", 43.75),
+        ("IQ2_XXS", "gguf", None),
         ("gguf-q8_0", "gguf", 74.382),
         ("gguf", "gguf", None),
         ("w8a8", "int8", 70.875),
