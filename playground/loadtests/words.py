@@ -81,11 +81,10 @@ def target_words(name: str) -> str:
 
 def judged_words(measured: float, wanted: float) -> tuple[str, str]:
     """Both with three digits, and with so many more that unlike figures never read alike: 0.096 missed 0.1."""
-    for digits in range(3, 10):
-        said = _digits(measured, digits), _digits(wanted, max(digits, 6))
-        if measured == wanted or said[0] != said[1]:
-            break
-    return said
+    digits = 3
+    while digits < 10 and measured != wanted and _digits(measured, digits) == _digits(wanted, max(digits, 6)):
+        digits += 1
+    return _digits(measured, digits), _digits(wanted, max(digits, 6))
 
 
 def _digits(value: float, digits: int) -> str:
