@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .deliveries.archives import MOST_UPLOAD_BYTES
 from .models import Node, Registry
 from .refusable_form import RefusableForm
 from .services.registries import RegistryValues
@@ -83,7 +86,7 @@ class ImageForm(RefusableForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["node"].queryset = Node.objects.order_by("name")  # type: ignore[attr-defined]
+        _offer_nodes(self)
 
 
 class PushForm(ImageForm):
@@ -101,19 +104,47 @@ class PushForm(ImageForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["registry"].queryset = Registry.objects.order_by("name")  # type: ignore[attr-defined]
+        _offer(self, "registry", Registry.objects.order_by("name"))
 
 
 class LoadForm(RefusableForm):
-    """Which archive, and where to."""
+    """Which archive, one of the node or one that is uploaded, and where to."""
 
     node = forms.ModelChoiceField(Node.objects.none(), label=gettext_lazy("Node"), widget=forms.Select(_SELECT))
     path = forms.CharField(
+        required=False,
         max_length=500,
         label=gettext_lazy("File on the node"),
         widget=forms.TextInput({**_TEXT, "placeholder": "/srv/images/model.tar"}),
     )
+    archive = forms.FileField(
+        required=False,
+        allow_empty_file=True,
+        label=gettext_lazy("Or upload it"),
+        widget=forms.FileInput({"class": "form-control", "accept": ".tar,.gz,.tgz"}),
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["node"].queryset = Node.objects.order_by("name")  # type: ignore[attr-defined]
+        _offer_nodes(self)
+        bound = filesizeformat(MOST_UPLOAD_BYTES)
+        self.fields["archive"].help_text = _("Up to %(size)s; a larger one is put on the node.") % {"size": bound}
+
+    def clean(self) -> dict[str, Any]:
+        """One of both."""
+        clean: dict[str, Any] = super().clean() or {}
+        if bool(clean.get("path")) == (clean.get("archive") is not None):
+            self.add_error("path", _("Name a file of the node, or upload one."))
+        return clean
+
+
+def _offer_nodes(form: forms.Form) -> None:
+    _offer(form, "node", Node.objects.order_by("name"))
+
+
+def _offer(form: forms.Form, name: str, rows: QuerySet[Any]) -> None:
+    """Let ``name`` choose among ``rows``. Where there is but one it is chosen: nobody has to say which."""
+    field = form.fields[name]
+    field.queryset = rows  # type: ignore[attr-defined]
+    if not form.is_bound and not form.initial.get(name) and len(found := rows[:2]) == 1:
+        form.initial[name] = found[0].serializable_value(field.to_field_name or "pk")  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models import Delivery, ImageTransfer, Job
+from .registries.addresses import registry_named_by
 from .registries.refusals import SENTENCES
 from .transfers.layers import LayerProgress, LayerState
 
@@ -58,15 +59,33 @@ def shown_transfers(delivery: Delivery, *, here: str) -> list[ShownTransfer]:
 
 
 def push_defaults(delivery: Delivery) -> dict[str, Any]:
-    """What the forms begin with: as it was the last time."""
+    """What the forms begin with: the image that was built last, to where images went last. At most four queries.
+
+    The repository and tag are those of the image's name, and the repository that of this delivery's last push if there
+    was one: a team's place in a registry does not change with each build.
+    """
     latest = ImageTransfer.objects.filter(delivery=delivery).exclude(image="").select_related("registry").first()
-    first: dict[str, Any] = {"tag": "1", "path": delivery.name}
-    if latest is None:
-        return first
-    first |= {"node": latest.node_id, "image": latest.image}
-    if latest.registry is not None:
-        first |= {"registry": latest.registry.name, "path": latest.repository.partition("/")[2], "tag": latest.tag}
-    return first
+    built = delivery.image_builds.filter(state=Job.State.DONE).only("node_id", "tag").order_by("-pk").first()
+    first: dict[str, Any] = {"path": delivery.name, "tag": "1"}
+    if built is not None:
+        first |= {"node": built.node_id, "image": built.tag, **_place_of(built.tag)}
+    elif latest is not None:
+        first |= {"node": latest.node_id, "image": latest.image}
+    if latest is not None and latest.registry is not None:
+        first |= {"registry": latest.registry.name, "path": latest.repository.partition("/")[2]}
+        return first if built is not None else {**first, "tag": latest.tag}
+    elsewhere = ImageTransfer.objects.exclude(registry=None).values_list("registry__name", flat=True).first()
+    return {**first, "registry": elsewhere} if elsewhere else first
+
+
+def _place_of(image: str) -> dict[str, str]:
+    """The repository without its registry, and the tag, of an image's name."""
+    folder, _slash, last = image.rpartition("/")
+    name, _colon, tag = last.partition(":")
+    path = f"{folder}/{name}" if folder else name
+    if image.startswith(f"{registry_named_by(image)}/"):
+        path = path.partition("/")[2]
+    return {"path": path, "tag": tag or "1"}
 
 
 def _is_saved(row: ImageTransfer) -> bool:

@@ -20,7 +20,7 @@ from deployments.images.settings import ADAPTED_ENGINES
 from deployments.models import Config, Delivery
 from deployments.services.deliveries import find_delivery
 from deployments.views.catalogue_editor import SeeOther
-from deployments.views.fragments import PageRequest, for_viewers, wants_fragment
+from deployments.views.fragments import PageRequest, for_viewers, polled, wants_fragment
 
 from .deliveries.form import TestForm
 from .deliveries.report import report_of
@@ -47,8 +47,10 @@ def test(request: PageRequest, delivery_id: int) -> HttpResponse:
     if request.method == "POST" and config is not None and form.is_valid() and _begun(request, delivery, config, form):
         return SeeOther(reverse("playground:delivery_test", args=[delivery.pk]))
     context = _context(request, delivery, config, form)
-    template = "image_test.html" if wants_fragment(request) else "delivery_test.html"
-    return render(request, f"playground/{template}", context, status=422 if form.errors else 200)
+    if wants_fragment(request):
+        shown = context["shown"]
+        return polled(request, "playground/image_test.html", context, goes_on=shown is not None and shown.is_live)
+    return render(request, "playground/delivery_test.html", context, status=422 if form.errors else 200)
 
 
 @require_POST
@@ -131,5 +133,6 @@ def _context(request: PageRequest, delivery: Delivery, config: Config | None, fo
         "legend": run_rows([] if load is None else [load], chosen=[]),
         "strings": load_strings(),
         "targets": [(target_words(name), value) for name, value in targets.items()],
+        "is_fragment": wants_fragment(request),
         "why_not": "" if Actor.person(request.user).may(BUILD_IMAGES) else explain_missing(BUILD_IMAGES),
     }

@@ -51,6 +51,7 @@ SENTENCES: Mapping[str, Promise] = {
     "name_taken": _(
         "The archive would take a name away from another image on this node. Remove that name from one of them first."
     ),
+    "no_upload": _("The uploaded archive is not there any more. Upload it again."),
     "no_file": _("The file cannot be read on the node. Check its path."),
     "secret_unreadable": _("The stored password cannot be decrypted on this host."),
     "transfer_failed": _("The engine could not do it."),

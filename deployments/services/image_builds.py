@@ -23,8 +23,9 @@ from deployments.exceptions import ConflictError, InvalidInputError, NotFoundErr
 from deployments.hints import hint_image_look
 from deployments.host_paths import allowed_host_path
 from deployments.jobs import cancel_job, request_job
-from deployments.models import ContextArchive, Delivery, ImageBuild, Node
+from deployments.models import ContextArchive, Delivery, ImageBuild, ImageTransfer, Node
 from deployments.secret_references import contains_token, is_secret_name
+from deployments.transfers.archives import UPLOADED
 
 from .deliveries import open_delivery
 
@@ -90,7 +91,7 @@ def upload_context(delivery_id: int, data: bytes, *, name: str, actor: Actor) ->
     with transaction.atomic():
         ContextArchive.objects.get_or_create(digest=context.digest, defaults={"data": data, "uploaded_by": actor.name})
         _keep_context(delivery_id, context, actor=actor)
-    _forget_unused_archives()
+    forget_unused_archives()
     return context
 
 
@@ -217,11 +218,13 @@ def _keep_context(delivery_id: int, context: Context, *, actor: Actor) -> None:
         record_audit(actor, "delivery.context", delivery.name, **told)
 
 
-def _forget_unused_archives() -> None:
-    """Delete uploads that no delivery and no live build names any more."""
+def forget_unused_archives() -> None:
+    """Delete uploads that no delivery, no live build and no live load names any more."""
     wanted = [*Delivery.objects.values_list("context", flat=True)]
     wanted += ImageBuild.objects.exclude(state__in=ImageBuild.ENDED).values_list("context", flat=True)
     digests = {each.get("digest") for each in wanted}
+    loads = ImageTransfer.objects.filter(kind=ImageTransfer.Kind.LOAD).exclude(state__in=ImageTransfer.ENDED)
+    digests |= {each.removeprefix(UPLOADED) for each in loads.values_list("digest", flat=True)}
     ContextArchive.objects.exclude(digest__in=digests - {None, ""}).delete()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import NoReturn
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,15 +15,21 @@ from django.utils.translation import gettext as _
 from deployments.actors import BUILD_IMAGES, EDIT_CATALOGUE, Actor
 from deployments.audit import record_audit
 from deployments.config_values import ConfigValues
+from deployments.deliveries.archives import MOST_UNPACKED_BYTES, MOST_UPLOAD_BYTES
+from deployments.deliveries.sizes import in_words
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.host_paths import host_path_problem
 from deployments.jobs import cancel_job, request_job
-from deployments.models import ConfigRevision, Delivery, ImageTransfer, Job, Node
+from deployments.models import ConfigRevision, ContextArchive, Delivery, ImageTransfer, Job, Node
 from deployments.models.catalogue import RuntimeName
 from deployments.registries.addresses import path_problem, tag_problem
+from deployments.registries.refusals import TransferError
+from deployments.transfers.archives import UPLOADED
+from deployments.transfers.examining import examine
 
 from .catalogue import save_config
 from .deliveries import open_delivery
+from .image_builds import forget_unused_archives
 from .registries import find_registry
 
 Kind = ImageTransfer.Kind
@@ -96,6 +106,45 @@ def request_load(delivery: Delivery, *, node: Node, path: str, actor: Actor) -> 
         )
         record_audit(actor, "image.load", path, delivery=delivery.name, node=node.name)
     return job
+
+
+def request_load_upload(delivery: Delivery, *, node: Node, data: bytes, name: str, actor: Actor) -> ImageTransfer:
+    """Ask ``node`` to load an archive that a person uploaded, with the file name ``name``.
+
+    It is looked through before anything is kept. Its bytes wait in the database, which the page's host and the node
+    share; the job names them by its ``digest``, and its ``path`` is no path. Raises NotAllowedError, InvalidInputError
+    for what is too large, damaged or hostile, ConflictError for a closed delivery.
+    """
+    actor.require(BUILD_IMAGES)
+    if len(data) > MOST_UPLOAD_BYTES:
+        message = _("The archive is larger than %(size)s. Put it on the node and name its path instead.")
+        _refuse_upload(message % {"size": in_words(MOST_UPLOAD_BYTES)})
+    try:
+        examine(io.BytesIO(data), most_bytes=MOST_UNPACKED_BYTES, check=lambda: None)
+    except TransferError as error:
+        _refuse_upload(str(error))
+    digest = hashlib.sha256(data).hexdigest()
+    shown = PurePosixPath(name.replace("\\", "/")).name[:200]
+    with transaction.atomic():
+        open_delivery(delivery.pk)
+        ContextArchive.objects.get_or_create(digest=digest, defaults={"data": data, "uploaded_by": actor.name})
+        job = request_job(
+            ImageTransfer(
+                kind=Kind.LOAD,
+                delivery=delivery,
+                node=node,
+                path=shown,
+                digest=f"{UPLOADED}{digest}",
+                requested_by=actor.name,
+            )
+        )
+        record_audit(actor, "image.load", shown, delivery=delivery.name, node=node.name, sha256=digest)
+    forget_unused_archives()
+    return job
+
+
+def _refuse_upload(sentence: str) -> NoReturn:
+    raise InvalidInputError(sentence, fields={"archive": [sentence]})
 
 
 def cancel_transfer(transfer_id: int, *, actor: Actor) -> bool:

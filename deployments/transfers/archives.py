@@ -7,17 +7,18 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from django.conf import settings
 
 from deployments.host_paths import allowed_host_path
 from deployments.jobs import Watch
-from deployments.models import ImageTransfer
+from deployments.models import ContextArchive, ImageTransfer
 from deployments.progress import Progress
 from deployments.registries.refusals import TransferError
 from deployments.runtimes.docker.archives import exported, find_image, imported
@@ -26,6 +27,8 @@ from .examining import examine
 
 #: Left free on the disk of the data folder: the database writes there too.
 RESERVE_BYTES = 512 * 1024 * 1024
+#: Begins the digest of a load whose archive was uploaded; the rest is that of a ContextArchive.
+UPLOADED = "sha256:"
 
 
 def archive_folder() -> Path:
@@ -90,7 +93,7 @@ def _delete_strays() -> None:
 
 def load(row: ImageTransfer, watch: Watch) -> None:
     """Examine the archive, then give it to the engine. Repeatable: what is there is there."""
-    with _opened(row.path) as file:
+    with _opened(row) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         free = shutil.disk_usage(settings.BERTH_DATA_DIR).free - RESERVE_BYTES
         images = examine(file, most_bytes=max(0, free), check=watch.check)
@@ -121,7 +124,22 @@ def load(row: ImageTransfer, watch: Watch) -> None:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(row: ImageTransfer) -> Iterator[IO[bytes]]:
+    if PurePosixPath(row.path).is_absolute():
+        with _opened_here(row.path) as file:
+            yield file
+        return
+    uploaded = ContextArchive.objects.filter(digest=row.digest.removeprefix(UPLOADED)).first()
+    if uploaded is None:
+        raise TransferError.of("no_upload", said=row.path)
+    with tempfile.TemporaryFile(dir=settings.BERTH_DATA_DIR) as file:
+        file.write(uploaded.data)
+        file.seek(0)
+        yield file
+
+
+@contextmanager
+def _opened_here(path: str) -> Iterator[IO[bytes]]:
     """The file, which is one of ours or below an allowed folder; through no link that appeared after the look."""
     real = os.path.realpath(path)
     if not Path(real).is_relative_to(os.path.realpath(archive_folder())):

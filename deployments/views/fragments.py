@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django_htmx.http import trigger_client_event
+from django_htmx.http import HttpResponseStopPolling, trigger_client_event
 from django_htmx.middleware import HtmxDetails
 
 from deployments.actors import EDIT_CATALOGUE, Actor
@@ -55,6 +55,12 @@ def editor_of(request: PageRequest) -> Actor:
 def wants_fragment(request: PageRequest) -> bool:
     """Whether htmx asks for a part; going back in the history wants the whole page."""
     return bool(request.htmx) and not request.htmx.history_restore_request
+
+
+def polled(request: PageRequest, template: str, context: dict[str, Any], *, goes_on: bool) -> HttpResponse:
+    """A fragment that asks for itself again; once what it shows has ended htmx is told to stop (status 286)."""
+    response = render(request, template, context)
+    return response if goes_on else HttpResponseStopPolling(response.content)
 
 
 def answer_press(request: PageRequest, deployment: Deployment) -> HttpResponse:

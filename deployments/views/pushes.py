@@ -15,10 +15,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from deployments.actors import BUILD_IMAGES, Actor, explain_missing
+from deployments.deliveries.archives import MOST_UPLOAD_BYTES
 from deployments.deliveries.steps import step_context
 from deployments.exceptions import InvalidInputError, NotFoundError
 from deployments.forms_registries import ImageForm, LoadForm, PushForm
-from deployments.models import Delivery, ImageTransfer, Job
+from deployments.models import Delivery, ImageTransfer, Job, Registry
 from deployments.refusable_form import RefusableForm
 from deployments.selectors_transfers import push_defaults, shown_transfers
 from deployments.services.transfers import (
@@ -26,6 +27,7 @@ from deployments.services.transfers import (
     find_transfer,
     pin_digest,
     request_load,
+    request_load_upload,
     request_push,
     request_save,
 )
@@ -33,7 +35,7 @@ from deployments.transfers.archives import archive_path
 from deployments.transfers.looking import look
 
 from .catalogue_editor import SeeOther
-from .fragments import PageRequest, for_viewers, wants_fragment
+from .fragments import PageRequest, for_viewers, polled, wants_fragment
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -45,7 +47,8 @@ def delivery_push(request: PageRequest, delivery_id: int) -> HttpResponse:
         form = PushForm(request.POST)
         return _asked(request, delivery, form, lambda actor: _push(delivery, form, actor))
     if wants_fragment(request):
-        return render(request, "deployments/delivery_push_live.html", _live(request, delivery))
+        context = {**_live(request, delivery), **step_context(delivery, "push"), "is_fragment": True}
+        return polled(request, "deployments/delivery_push_live.html", context, goes_on=context["goes_on"])
     return _page(request, delivery)
 
 
@@ -74,15 +77,8 @@ def delivery_save(request: PageRequest, delivery_id: int) -> HttpResponse:
 def delivery_load(request: PageRequest, delivery_id: int) -> HttpResponse:
     """Ask a node to load an archive."""
     delivery = _delivery(delivery_id)
-    form = LoadForm(request.POST)
-    return _asked(
-        request,
-        delivery,
-        form,
-        lambda actor: request_load(
-            delivery, node=form.cleaned_data["node"], path=form.cleaned_data["path"], actor=actor
-        ),
-    )
+    form = LoadForm(request.POST, request.FILES)
+    return _asked(request, delivery, form, lambda actor: _load(delivery, form, actor))
 
 
 @require_POST
@@ -139,6 +135,15 @@ def _push(delivery: Delivery, form: PushForm, actor: Actor) -> object:
     )
 
 
+def _load(delivery: Delivery, form: LoadForm, actor: Actor) -> object:
+    node, upload = form.cleaned_data["node"], form.cleaned_data["archive"]
+    if upload is None:
+        return request_load(delivery, node=node, path=form.cleaned_data["path"], actor=actor)
+    # One byte more than is allowed is enough to refuse it.
+    data = upload.read(MOST_UPLOAD_BYTES + 1)
+    return request_load_upload(delivery, node=node, data=data, name=upload.name or "", actor=actor)
+
+
 def _asked(request: PageRequest, delivery: Delivery, form: RefusableForm, ask: Any) -> HttpResponse:
     """Ask for what the form says, or show the page with the form's faults."""
     actor = Actor.person(request.user)
@@ -173,9 +178,12 @@ def _page(request: PageRequest, delivery: Delivery, wrong: RefusableForm | None 
 
 def _live(request: PageRequest, delivery: Delivery) -> dict[str, Any]:
     may = Actor.person(request.user).may(BUILD_IMAGES)
+    transfers = shown_transfers(delivery, here=settings.BERTH_NODE_NAME)
     return {
         "delivery": delivery,
-        "transfers": shown_transfers(delivery, here=settings.BERTH_NODE_NAME),
+        "transfers": transfers,
+        "has_registries": bool(transfers) or Registry.objects.exists(),
+        "goes_on": any(each.row.is_live for each in transfers),
         "why_not": "" if may else explain_missing(BUILD_IMAGES),
     }
 

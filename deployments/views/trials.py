@@ -22,7 +22,7 @@ from deployments.services.deliveries import find_delivery
 from deployments.services.trials import make_draft, publish, try_out
 
 from .catalogue_editor import SeeOther
-from .fragments import PageRequest, for_viewers, wants_fragment
+from .fragments import PageRequest, for_viewers, polled, wants_fragment
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -107,10 +107,12 @@ def _show(
         "comparison": compared(found, *chosen) if len(chosen) == 2 else None,
         "chosen": chosen,
         "publishes": _good_and_other(found, config),
+        "is_fragment": wants_fragment(request),
         "why_not": "" if Actor.person(request.user).may(BUILD_IMAGES) else explain_missing(BUILD_IMAGES),
     }
-    template = "trial_runs.html" if wants_fragment(request) else "delivery_trial.html"
-    return render(request, f"deployments/{template}", context, status=status)
+    if wants_fragment(request):
+        return polled(request, "deployments/trial_runs.html", context, goes_on=context["live"] is not None)
+    return render(request, "deployments/delivery_trial.html", context, status=status)
 
 
 def _good_and_other(found: list[Trial], config: Config | None) -> set[int]:

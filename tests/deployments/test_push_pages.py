@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -14,8 +16,10 @@ from deployments.deliveries.pushes import step_state
 from deployments.models import Config, Delivery, ImageBuild, ImageTransfer, Job, Node
 from deployments.services.registries import delete_registry
 from deployments.transfers.layers import LayerProgress, LayerState
+from tests.deployments.deliveries import only_step
 from tests.deployments.editing import make_config, signed_in
 from tests.deployments.pushing import HOST, make_delivery, make_node, make_registry
+from tests.deployments.test_archive_examining import archive
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_server")]
 DIGEST = "sha256:" + "ab" * 32
@@ -100,7 +104,11 @@ def test_a_closed_delivery_is_not_pushed(editor: Client, delivery: Delivery, nod
 
 
 def test_the_live_part_shows_each_layer_and_takes_one_query_for_all(
-    editor: Client, delivery: Delivery, node: Node, django_assert_num_queries: DjangoAssertNumQueries
+    editor: Client,
+    delivery: Delivery,
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     layers = [
         LayerProgress(id="aaa", state=LayerState.HERE).to_json(),
@@ -109,7 +117,9 @@ def test_the_live_part_shows_each_layer_and_takes_one_query_for_all(
     running = {"state": Job.State.RUNNING, "digest": "", "layers": layers, "progress": {"done": 25, "total": 100}}
     for tag in ("1", "2", "3"):
         transfer(delivery, node, tag=tag, **running)
-    with django_assert_num_queries(7):  # session, person, their permissions (2), role; delivery and transfers
+    only_step(monkeypatch, "push")
+    # Session, person, their permissions (2), role; delivery and transfers; for the stepper both again.
+    with django_assert_num_queries(9):
         answer = editor.get(page_of(delivery), headers={"HX-Request": "true"})
     shown = answer.content.decode()
     assert "<html" not in shown
@@ -191,3 +201,59 @@ def test_an_operator_sees_the_history_and_no_form(delivery: Delivery, node: Node
         assert operator.post(reverse(f"deployments:{name}", args=[job.pk])).status_code == 403
     for name in ("delivery_push", "delivery_save", "delivery_load"):
         assert operator.post(reverse(f"deployments:{name}", args=[delivery.pk])).status_code == 403
+
+
+def test_an_archive_is_uploaded_or_named_and_never_both(editor: Client, delivery: Delivery, node: Node) -> None:
+    address = reverse("deployments:delivery_load", args=[delivery.pk])
+
+    def sent(data: bytes, path: str = "") -> Any:
+        return editor.post(address, {"node": node.pk, "path": path, "archive": SimpleUploadedFile("m.tar", data)})
+
+    assert "Name a file of the node, or upload one." in sent(archive(), "/srv/x.tar").content.decode()
+    assert "Name a file of the node" in editor.post(address, {"node": node.pk, "path": ""}).content.decode()
+    refused = sent(b"")
+    assert refused.status_code == 422
+    assert "This is not a whole archive of images." in refused.content.decode()
+    assert sent(archive()).status_code == 303
+    assert ImageTransfer.objects.get().path == "m.tar"
+
+
+def test_the_form_begins_with_the_built_image_and_the_registry_of_last_time(
+    editor: Client, delivery: Delivery, node: Node
+) -> None:
+    def begins(**fields: str) -> None:
+        shown = editor.get(page_of(delivery)).context["push_form"]
+        assert {name: str(shown[name].value()) for name in fields} == fields
+
+    # Where there is one node or one registry, nobody has to choose it.
+    begins(node=str(node.pk), image="None", registry="None", path="wanted", tag="1")
+    make_registry("other", address="127.0.0.1:5001")
+    begins(registry="other")
+    house = make_registry()
+    begins(registry="None")
+    make_build(delivery, node, tag="127.0.0.1:5000/berth/wanted:3")
+    begins(node=str(node.pk), image="127.0.0.1:5000/berth/wanted:3", path="berth/wanted", tag="3")
+    transfer(make_delivery("another"), node, registry=house)
+    begins(registry="house", path="berth/wanted", tag="3")
+    transfer(delivery, node, registry=house)
+    begins(registry="house", path="team/tiny", tag="3", image="127.0.0.1:5000/berth/wanted:3")
+
+
+def make_build(delivery: Delivery, node: Node, *, tag: str) -> None:
+    ImageBuild.objects.create(
+        delivery=delivery, node=node, tag=tag, state=Job.State.DONE, dockerfile="FROM scratch", requested_by="ed"
+    )
+
+
+def test_the_live_part_brings_the_stepper_along_and_stops_asking_at_the_end(
+    editor: Client, delivery: Delivery, node: Node
+) -> None:
+    job = transfer(delivery, node, state=Job.State.RUNNING, digest="")
+    going_on = editor.get(page_of(delivery), headers={"HX-Request": "true"})
+    assert going_on.status_code == 200
+    assert "every 2s" in going_on.content.decode()
+    ImageTransfer.objects.filter(pk=job.pk).update(state=Job.State.FAILED, error="No.")
+    ended = editor.get(page_of(delivery), headers={"HX-Request": "true"})
+    assert ended.status_code == 286
+    assert 'id="stepper" data-stepper hx-swap-oob="morph"' in ended.content.decode()
+    assert "The push failed." in ended.content.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,23 +15,32 @@ from pytest_django import Settings
 
 from deployments import tasks
 from deployments.actors import Actor
+from deployments.deliveries.archives import MOST_UPLOAD_BYTES
 from deployments.deliveries.pushes import step_state
 from deployments.exceptions import ConflictError, FetchError, InvalidInputError, NotAllowedError
-from deployments.models import AuditEntry, Delivery, ImageTransfer, Job, Node
+from deployments.models import AuditEntry, ContextArchive, Delivery, ImageTransfer, Job, Node
 from deployments.progress import Progress
 from deployments.registries.refusals import TransferError
 from deployments.registries.stored import credentials_for
 from deployments.runtimes.docker import DockerRuntime
 from deployments.runtimes.docker.options import Reach
+from deployments.services.image_builds import forget_unused_archives
 from deployments.services.registries import RegistryValues, check_registry, save_registry
-from deployments.services.transfers import cancel_transfer, pin_digest, request_load, request_push, request_save
+from deployments.services.transfers import (
+    cancel_transfer,
+    pin_digest,
+    request_load,
+    request_load_upload,
+    request_push,
+    request_save,
+)
 from deployments.transfers import work
 from deployments.transfers.layers import LayerProgress, LayerState
 from deployments.transfers.looking import look_at_pushed
 from deployments.transfers.work import run_transfer
 from tests.deployments.editing import make_config, person, signed_in
 from tests.deployments.pushing import HOST, SECRET, make_delivery, make_node, make_registry
-from tests.deployments.test_archive_examining import archive
+from tests.deployments.test_archive_examining import add, archive
 from tests.docker_engine import docker_client
 from tests.docker_registry import MIB, PASSWORD, USER, Cut, Line, build_layers, registry
 
@@ -247,6 +257,44 @@ def test_save_and_load_bring_the_image_to_another_engine(
     assert (cut.state, cut.error_code) == (Job.State.FAILED, "bad_archive")
 
 
+def test_an_uploaded_archive_reaches_the_engine_of_any_node(node: Node, engine: docker.DockerClient) -> None:
+    delivery = make_delivery()
+    saved = done(request_save(delivery, node=node, image=IMAGE, image_id="", actor=HOST))
+    data = gzip.compress(Path(saved.path).read_bytes(), compresslevel=1)
+    image_id = engine.images.get(IMAGE).id
+    engine.images.remove(IMAGE, force=True)
+    asked = request_load_upload(delivery, node=node, data=data, name="C:\\up\\model.tar.gz", actor=HOST)
+    assert asked.path == "model.tar.gz"
+    loaded = done(asked)
+    assert (loaded.state, loaded.error, loaded.image_id) == (Job.State.DONE, "", image_id)
+    assert AuditEntry.objects.filter(action="image.load", target="model.tar.gz").exists()
+    # What was uploaded is kept as long as a load waits for it.
+    forget_unused_archives()
+    assert not ContextArchive.objects.exists()
+    again = ImageTransfer.objects.create(
+        kind="load", delivery=delivery, node=node, path="model.tar.gz", digest=asked.digest, requested_by="ed"
+    )
+    assert done(again).error_code == "no_upload"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "not a whole archive"),
+        (b"no archive at all" * 100, "not a whole archive"),
+        (archive(lambda tar: add(tar, "../x", b"")), "leads out of it"),
+        (b"x" * (MOST_UPLOAD_BYTES + 1), "larger than 32.0 MB"),
+    ],
+    ids=["empty", "text", "outside", "large"],
+)
+def test_a_bad_upload_is_refused_at_its_field_and_nothing_is_kept(node: Node, data: bytes, told: str) -> None:
+    with pytest.raises(InvalidInputError, match=told) as refused:
+        request_load_upload(make_delivery(), node=node, data=data, name="x.tar", actor=HOST)
+    assert list(refused.value.fields) == ["archive"]
+    assert not ContextArchive.objects.exists()
+    assert not ImageTransfer.objects.exists()
+
+
 def test_an_archive_takes_no_name_away_from_another_image(
     node: Node, engine: docker.DockerClient, settings: Settings, tmp_path: Path
 ) -> None:
@@ -307,6 +355,8 @@ def test_operators_may_not_push_save_load_cancel_or_pin(node: Node) -> None:
         request_save(delivery, node=node, image=IMAGE, image_id="", actor=ann)
     with pytest.raises(NotAllowedError):
         request_load(delivery, node=node, path="/srv/x", actor=ann)
+    with pytest.raises(NotAllowedError):
+        request_load_upload(delivery, node=node, data=archive(), name="x.tar", actor=ann)
     job = request_push(delivery, node=node, image=IMAGE, image_id="", actor=HOST, **where)
     with pytest.raises(NotAllowedError):
         cancel_transfer(job.pk, actor=ann)
