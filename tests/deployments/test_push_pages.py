@@ -118,8 +118,8 @@ def test_the_live_part_shows_each_layer_and_takes_one_query_for_all(
     for tag in ("1", "2", "3"):
         transfer(delivery, node, tag=tag, **running)
     only_step(monkeypatch, "push")
-    # Session, person, their permissions (2), role; delivery and transfers; for the stepper both again.
-    with django_assert_num_queries(9):
+    # Session, person, their permissions (2), role; delivery and transfers; for the stepper its delivery, relations (2).
+    with django_assert_num_queries(10):
         answer = editor.get(page_of(delivery), headers={"HX-Request": "true"})
     shown = answer.content.decode()
     assert "<html" not in shown
