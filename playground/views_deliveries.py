@@ -28,7 +28,7 @@ from .deliveries.targets import kind_for, settings_for, targets_of
 from .deliveries.testing import first_failure
 from .loadtests.charting import chart_lines
 from .loadtests.settings import LoadSettings
-from .loadtests.words import target_words
+from .loadtests.words import figure_words, target_words
 from .page_strings import load_strings
 from .presenting_load_tests import run_detail, run_rows
 from .services.image_tests import begin_image_test, cancel_image_test, newest_build
@@ -132,7 +132,7 @@ def _context(request: PageRequest, delivery: Delivery, config: Config | None, fo
         "lines": json.dumps(chart_lines([] if load is None else [load])),
         "legend": run_rows([] if load is None else [load], chosen=[]),
         "strings": load_strings(),
-        "targets": [(target_words(name), value) for name, value in targets.items()],
+        "targets": [(target_words(name), figure_words(value, 6)) for name, value in targets.items()],
         "is_fragment": wants_fragment(request),
         "why_not": "" if Actor.person(request.user).may(BUILD_IMAGES) else explain_missing(BUILD_IMAGES),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from playground.loadtests.figures import Level
+from playground.loadtests.words import figure_words
 
 WIDTH, HEIGHT = 360, 160
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 28
@@ -60,7 +61,9 @@ def _chart(title: str, values: Sequence[tuple[int, float]]) -> Chart:
         return round(TOP + inner * (1 - value / most), 1)
 
     marks = [
-        Mark(x=round(LEFT + number * step, 1), y=height(value), users=users, told=f"{value:,.4g}")
+        Mark(x=round(LEFT + number * step, 1), y=height(value), users=users, told=figure_words(value))
         for number, (users, value) in enumerate(values)
     ]
-    return Chart(title=title, marks=marks, ticks=[(height(part * most), f"{part * most:,.3g}") for part in (0, 0.5, 1)])
+    return Chart(
+        title=title, marks=marks, ticks=[(height(part * most), figure_words(part * most)) for part in (0, 0.5, 1)]
+    )

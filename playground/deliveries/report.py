@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from deployments.compose.writing import compose_file, docker_run
-from deployments.deliveries.requirement import Requirement
+from deployments.deliveries.requirement import AskedProtocol, Host, Requirement, Task, Weights
 from deployments.engines import engine_named
 from deployments.models import Config, Delivery, ImageBuild, ImageTransfer
 from deployments.models.catalogue import RuntimeName
@@ -95,14 +95,14 @@ def _asked(requirement: Requirement) -> list[Fact]:
     hardware, targets = requirement.hardware, requirement.targets
     memory = f" ({hardware.memory_gib:g} GiB)" if hardware.memory_gib else ""
     known: list[tuple[str, Any]] = [
-        (_("Task"), requirement.task),
+        (_("Task"), Task(requirement.task).label),
         (_("Model"), requirement.model),
         (_("Weights"), requirement.weights_from),
         (_("Quantisation"), requirement.quantisation),
         (_("Hardware"), f"{hardware.count} × {hardware.gpu}{memory}" if hardware.count else _("no GPU")),
-        (_("Host"), requirement.host),
-        (_("Weights lie"), requirement.weights),
-        (_("Protocol"), requirement.protocol),
+        (_("Host"), Host(requirement.host).label),
+        (_("Weights at run time"), Weights(requirement.weights).label),
+        (_("Protocol"), AskedProtocol(requirement.protocol).label),
         (_("Requests a second"), targets.requests_per_s),
         (_("Users at once"), targets.concurrent_users),
         (_("Time to first token, ms"), targets.first_token_ms),

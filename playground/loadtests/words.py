@@ -82,12 +82,13 @@ def target_words(name: str) -> str:
 def judged_words(measured: float, wanted: float) -> tuple[str, str]:
     """Both with three digits, and with so many more that unlike figures never read alike: 0.096 missed 0.1."""
     digits = 3
-    while digits < 10 and measured != wanted and _digits(measured, digits) == _digits(wanted, max(digits, 6)):
+    while digits < 10 and measured != wanted and figure_words(measured, digits) == figure_words(wanted, max(digits, 6)):
         digits += 1
-    return _digits(measured, digits), _digits(wanted, max(digits, 6))
+    return figure_words(measured, digits), figure_words(wanted, max(digits, 6))
 
 
-def _digits(value: float, digits: int) -> str:
+def figure_words(value: float, digits: int = 3) -> str:
+    """With so many digits at least, never fewer than its whole part has, and without zeros at the end."""
     decimals = max(0, digits - 1 - floor(log10(abs(value)))) if value else 0
     said = f"{value:,.{decimals}f}"
     return said.rstrip("0").rstrip(".") if "." in said else said
