@@ -246,3 +246,15 @@ def test_the_page_leads_from_no_draft_to_the_catalogue(
     assert client.post(reverse("deployments:trial_publish", args=[delivery.pk, run.pk])).status_code == 303
     assert "in the catalogue" in page_of(client, delivery)
     assert not Config.objects.get().is_draft
+
+
+def test_the_live_part_stops_asking_at_the_end_and_brings_the_stepper_along(delivery: Delivery, draft: Config) -> None:
+    run = run_trial(delivery)
+    client = signed_in("ed2", "editor")
+    address = reverse("deployments:delivery_trial", args=[delivery.pk])
+    assert client.get(address, headers={"HX-Request": "true"}).status_code == 200
+    end(run, Phase.FAILED)
+    ended = client.get(address, headers={"HX-Request": "true"})
+    assert ended.status_code == 286
+    assert 'hx-swap-oob="morph"' in ended.content.decode()
+    assert f"Deployment {run.pk} ended before it answered." in ended.content.decode()
