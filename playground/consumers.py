@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 from deployments.consumers import PageConsumer
-from deployments.redis import async_client
+from deployments.redis import RedisError, async_client
 
 from .answers.following import Follower, Wanted
 
@@ -29,6 +30,9 @@ class AnswerConsumer(PageConsumer):
             follower = self._follower = Follower(self.scope["user"].pk, redis)  # type: ignore[union-attr]
             if self._wanted is not None:
                 follower.want(self._wanted)
+            with contextlib.suppress(RedisError, OSError):
+                # Connected before somebody waits for a word; whoever follows says it when Redis is away.
+                await redis.ping()
             async for message in follower.messages():
                 await self.tell(message)
         finally:

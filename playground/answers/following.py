@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from playground.models import Answer, Conversation
 from .database import in_database
 from .facts import AnswerFacts, facts_of
 from .names import answer_deltas, conversation_hints
+from .runner import runner
 from .storing import interrupt_dead_answers, is_dead
 
 if TYPE_CHECKING:
@@ -63,18 +64,25 @@ class Follower:
         self._conversation_id: int | None = None
         # Empty until the conversation is known to be this person's.
         self._hint_after = ""
+        self._has_waited = False
         self._changed = asyncio.Event()
 
     def want(self, wanted: Wanted) -> None:
         """Follow these instead of those before. An answer that is followed already just goes on."""
         known = self._followed
         self._followed = {
-            answer_id: known.get(answer_id) or _Followed(sequence=have or 0)
+            answer_id: known.get(answer_id) or self._begun(answer_id, have)
             for answer_id, have in list(wanted.answers.items())[:MOST_FOLLOWED]
         }
         if wanted.conversation_id != self._conversation_id:
             self._conversation_id, self._hint_after = wanted.conversation_id, ""
+            self._has_waited = False
         self._changed.set()
+
+    def _begun(self, answer_id: int, have: int | None) -> _Followed:
+        """The row of an answer that this process makes says nothing that the page lacks: nobody waits for it."""
+        needs_row = have is None or not runner.makes(answer_id, owner_id=self._user_id)
+        return _Followed(sequence=have or 0, needs_row=needs_row)
 
     async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
         """``snapshot``, ``delta`` and ``over`` of answers, ``changed`` of the conversation; until it is cancelled.
@@ -83,28 +91,33 @@ class Follower:
         """
         while True:
             self._changed.clear()
-            if self._conversation_id is not None and not self._hint_after and await self._begin_hints():
-                # What was said between the page's drawing and now.
-                yield {"type": "changed", "conversation": self._conversation_id}
             async for message in self._caught_up():
                 yield message
+            # An answer that is awaited comes first: what other tabs say is heard after its first word.
+            if self._conversation_id is not None and not self._hint_after and (self._has_waited or not self._followed):
+                grown = await self._begin_hints()
+                if grown is not None:
+                    yield grown
             for message in self._told(await self._wait()):
                 yield message
             if any(each.has_gap for each in self._followed.values()):
                 await asyncio.sleep(GAP_S)
 
-    async def _begin_hints(self) -> bool:
-        """Hear hints from now on; a conversation that is not this person's is not heard of."""
+    async def _begin_hints(self) -> dict[str, Any] | None:
+        """Hear hints from now on, and tell what was said since the page's drawing. None of somebody else's."""
         conversation_id = self._conversation_id or 0
         if not await in_database(owns_conversation, conversation_id, self._user_id):
             self._conversation_id = None
-            return False
+            return None
         try:
             newest = await self._redis.xrevrange(conversation_hints(conversation_id), count=1)
         except (RedisError, OSError):
-            return False
+            return None
         self._hint_after = str(newest[0][0]) if newest else "0-0"
-        return True
+        return self._grown(_leaf_in(newest or []))
+
+    def _grown(self, leaf: int | None) -> dict[str, Any]:
+        return {"type": "changed", "conversation": self._conversation_id, "leaf": leaf}
 
     async def _caught_up(self) -> AsyncIterator[dict[str, Any]]:
         """Rows of those whose deltas are not known to be complete, and of those that are over."""
@@ -146,6 +159,7 @@ class Follower:
             await asyncio.wait({reading, waking}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 return []
+            self._has_waited = True
             entries = reading.result() or []
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("Answers are followed without Redis: %s", error)
@@ -165,7 +179,7 @@ class Follower:
         hints = by_name.pop(conversation_hints(self._conversation_id or 0), [])
         if hints:
             self._hint_after = hints[-1][0]
-            told.append({"type": "changed", "conversation": self._conversation_id})
+            told.append(self._grown(_leaf_in(hints)))
         for answer_id, followed in list(self._followed.items()):
             found = by_name.get(answer_deltas(answer_id), [])
             if found:
@@ -195,6 +209,12 @@ def _merged(answer_id: int, followed: _Followed, entries: list[tuple[str, dict[s
     if not delta:
         return []
     return [{"type": "delta", "answer": answer_id, "after": after, "sequence": followed.sequence, **delta}]
+
+
+def _leaf_in(hints: Sequence[Any]) -> int | None:
+    """What the last entry of a stream of hints tells."""
+    told = hints[-1][1].get("leaf") if hints else None
+    return None if told is None else int(told)
 
 
 def _look(answer_ids: list[int], user_id: int) -> dict[int, AnswerFacts]:

@@ -55,6 +55,7 @@ class Making:
         self,
         answer_id: int,
         *,
+        owner_id: int,
         language: str,
         client: GatewayClient,
         redis: Redis,
@@ -62,6 +63,7 @@ class Making:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._answer_id = answer_id
+        self.owner_id = owner_id
         self._language = language
         self._client = client
         self._redis = redis

@@ -63,22 +63,34 @@ class Runner:
         """How many answers this process makes now."""
         return len(self._makings)
 
-    def begin(self, answer_id: int, *, language: str) -> None:
-        """Make this answer. Where no loop serves, as in a command, it will be marked as interrupted."""
+    def makes(self, answer_id: int, *, owner_id: int) -> bool:
+        """Whether this process makes that answer, and for this person. Call it in the loop."""
+        found = self._makings.get(answer_id)
+        return found is not None and found[0].owner_id == owner_id
+
+    def begin(self, answer_id: int, *, owner_id: int, language: str) -> None:
+        """Make this answer of ``owner_id``. Where no loop serves, as in a command, it will be marked as interrupted."""
         if self._loop is None:
             logger.warning("Answer %s is not made, since this process serves no pages.", answer_id)
             return
-        self._loop.call_soon_threadsafe(self._begin, answer_id, language)
+        self._loop.call_soon_threadsafe(self._begin, answer_id, owner_id, language)
 
     def end(self, answer_id: int) -> None:
         """Stop this answer if this process makes it."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end, answer_id)
 
-    def _begin(self, answer_id: int, language: str) -> None:
+    def _begin(self, answer_id: int, owner_id: int, language: str) -> None:
         if self._client is None or self._redis is None or answer_id in self._makings:
             return
-        making = Making(answer_id, language=language, client=self._client, redis=self._redis, gateway_url=gateway_url)
+        making = Making(
+            answer_id,
+            owner_id=owner_id,
+            language=language,
+            client=self._client,
+            redis=self._redis,
+            gateway_url=gateway_url,
+        )
         task = asyncio.create_task(making.run(), name=f"answer {answer_id}")
         self._makings[answer_id] = making, task
         task.add_done_callback(lambda done: self._ended(answer_id, done))

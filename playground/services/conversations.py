@@ -5,7 +5,6 @@ A conversation of somebody else does not exist for anybody: NotFoundError, as fo
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -196,16 +195,17 @@ def begin_answer(
     conversation.leaf, conversation.config, conversation.settings = message, config, kept
     conversation.save(update_fields=["leaf", "config", "settings", "title", "updated_at"])
     language = translation.get_language() or "en"
-    transaction.on_commit(lambda: runner.begin(answer.pk, language=language))
-    transaction.on_commit(lambda: hint(conversation.pk))
+    owner_id = conversation.owner_id
+    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language))
+    transaction.on_commit(lambda: hint(conversation.pk, leaf_id=message.pk))
     return answer
 
 
-def hint(conversation_id: int) -> None:
-    """Tell other tabs that the conversation changed. Never raises."""
+def hint(conversation_id: int, *, leaf_id: int) -> None:
+    """Tell other tabs that the conversation grew ``leaf_id``, which one of them knows already. Never raises."""
     name = conversation_hints(conversation_id)
     try:
-        client().xadd(name, {"hint": json.dumps({"changed": True})}, maxlen=20)
+        client().xadd(name, {"leaf": str(leaf_id)}, maxlen=20)
         client().expire(name, KEPT_S)
     except RedisError as error:
         logger.warning("Other tabs of conversation %s were not told: %s", conversation_id, error)

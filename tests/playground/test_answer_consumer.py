@@ -46,7 +46,7 @@ async def test_a_page_hears_of_the_answers_that_it_names(redis_server: redis.Red
     assert [(each["type"], each["answer"]) for each in told] == [("over", answer.pk), ("gone", 999)]
     conversation = answer.message.conversation_id
     await page.send({"follow": {}, "conversation": conversation})
-    assert await page.receive() == {"type": "changed", "conversation": conversation}
+    assert await page.receive() == {"type": "changed", "conversation": conversation, "leaf": answer.pk}
     await page.leave()
 
 

@@ -467,6 +467,40 @@ async def test_answers_of_others_are_not_there(gateway: RunningGateway, person: 
         await sync_to_async(ask_again)(asked.answer.pk, actor=Actor.person(stranger), question=PLAIN)
 
 
+async def test_the_first_word_waits_for_no_row_and_is_nobody_elses(
+    gateway: RunningGateway, person: User, pages: Pages
+) -> None:
+    from tests.playground.conftest import make_person
+
+    stranger = await sync_to_async(make_person)("eve", "operator")
+    finish = asyncio.Event()
+
+    async def speak(upstream: ScriptedUpstream, request: Any) -> Any:
+        response = await scripts._begin(request)
+        await upstream.go_on.wait()
+        await response.write(frame("Hello"))
+        await finish.wait()
+        await response.write(FINISH + STREAM[-1])
+        return response
+
+    async with ScriptedUpstream(speak) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person)
+        await until(lambda: runner.at_work == 1)
+        page = pages.follow(person, {asked.answer.pk: 0}, asked.conversation.pk)
+        others = pages.follow(stranger, {asked.answer.pk: 0})
+        assert await heard(others, lambda said: True) == [{"type": "gone", "answer": asked.answer.pk}]
+        upstream.go_on.set()
+        (first,) = await heard(page, lambda said: True)
+        assert (first["type"], first["after"], first["text"]) == ("delta", 0, "Hello")
+        # Word of the page's own message comes after the first one, and names it.
+        grown = await heard(page, lambda said: said["type"] == "changed")
+        assert grown[-1]["leaf"] == asked.answer.pk
+        finish.set()
+        said = await heard(page, lambda said: said["type"] == "over")
+    assert "snapshot" not in [each["type"] for each in (*grown, *said)]
+
+
 async def test_another_tab_hears_of_another_message(gateway: RunningGateway, person: User, pages: Pages) -> None:
     asked = await ask(person)
     await ended(asked.answer.pk)
@@ -474,7 +508,7 @@ async def test_another_tab_hears_of_another_message(gateway: RunningGateway, per
     assert (await heard(messages, lambda said: True))[0]["type"] == "changed"
     other = await sync_to_async(ask_again)(asked.answer.pk, actor=Actor.person(person), question=PLAIN)
     said = await heard(messages, lambda said: True)
-    assert said == [{"type": "changed", "conversation": asked.conversation.pk}]
+    assert said == [{"type": "changed", "conversation": asked.conversation.pk, "leaf": other.answer.pk}]
     await ended(other.answer.pk)
 
 

@@ -35,7 +35,7 @@ export class Answers {
       column.view.showVersions([message]);
       column.part("body").replaceChildren(column.view.element);
       column.view.draw();
-      if (message.answer.live) this.socket.followed.set(message.id, null);
+      if (message.answer.live) this.socket.followed.set(message.id, message.answer.sequence);
     });
     this.socket.tell();
     this.refresh(false);

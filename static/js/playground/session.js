@@ -34,17 +34,23 @@ export class Session {
   }
 
   followLive() {
-    for (const message of this.tree.nodes.values()) if (message.answer?.live) this.socket.follow(message.answer.answer);
+    for (const { answer } of this.tree.nodes.values()) if (answer?.live) this.socket.follow(answer.answer, answer.sequence);
   }
 
   /** Say something; `edits` is the message that it replaces. */
   async say({ text, pictures, edits }, question) {
     const parent = edits ? edits.parent : this.path.findLast((message) => message.role === "assistant")?.id ?? null;
-    this.take(await post(`${this.base}say/`, { conversation: this.conversation, parent, text, pictures, ...question }));
+    await this.ask("say/", { conversation: this.conversation, parent, text, pictures, ...question });
   }
 
   async again(message, question) {
-    this.take(await post(`${this.base}again/`, { message: message.id, ...question }));
+    await this.ask("again/", { message: message.id, ...question });
+  }
+
+  /** Word of what this tab asks may come before the answer to it. */
+  async ask(address, question) {
+    this.asking = post(`${this.base}${address}`, question);
+    this.take(await this.asking);
   }
 
   take(asked) {
@@ -53,11 +59,9 @@ export class Session {
     const isNew = this.conversation === null;
     this.conversation = asked.conversation;
     this.followLive();
+    if (isNew) this.socket.watch(this.conversation);
     this.tell.shown();
-    if (isNew) {
-      this.socket.watch(this.conversation);
-      this.tell.begun(asked.url);
-    }
+    if (isNew) this.tell.begun(asked.url);
   }
 
   stopAll() {
@@ -75,7 +79,7 @@ export class Session {
   }
 
   hear(message) {
-    if (message.type === "changed") this.reload();
+    if (message.type === "changed") this.heard(message.leaf);
     else if (message.type === "gone") this.end(message.answer, { error: words("gone"), state: "failed" });
     else if (message.type === "delta") this.grow(message);
     else this.end(message.answer, message);
@@ -93,6 +97,12 @@ export class Session {
     if (!answer) return;
     settle(answer, row);
     this.tell.changed(id, { over: !answer.live });
+  }
+
+  /** Somebody said something: this tab itself, where it knows what. */
+  async heard(leaf) {
+    await this.asking?.catch(() => {});
+    if (leaf === null || !this.tree.nodes.has(leaf)) await this.reload();
   }
 
   /** Another tab said something. Whoever looks at the branch that grew goes along. */

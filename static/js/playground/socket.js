@@ -32,10 +32,16 @@ export class AnswerSocket {
     this.tell();
   }
 
+  /** Once for all that is asked for in one go: each message makes the server wait anew. */
   tell() {
     if (!this.socket) this.connect();
-    else if (this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify({ follow: Object.fromEntries(this.followed), conversation: this.conversation }));
+    else if (!this.isTelling) {
+      this.isTelling = true;
+      queueMicrotask(() => {
+        this.isTelling = false;
+        if (this.socket?.readyState !== WebSocket.OPEN) return;
+        this.socket.send(JSON.stringify({ follow: Object.fromEntries(this.followed), conversation: this.conversation }));
+      });
     }
   }
 
