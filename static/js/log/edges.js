@@ -33,16 +33,22 @@ export class Edges {
 
   /** Show the stretch around a line; true when it could be loaded. */
   async jump(line) {
+    while (this.loading) await this.loaded;
     const loaded = await this.load({ around: line }, (page) => this.follower.jump(page), this.top);
     return Boolean(loaded && this.follower.window.rowOf(line));
   }
 
   // One request at a time: what it answers fits the rows that are there only if nothing else moved them.
-  async load(place, use, edge) {
+  load(place, use, edge) {
     if (this.loading) return false;
     this.loading = edge;
     this.failed = undefined;
     this.draw();
+    this.loaded = this.fetch(place, use, edge);
+    return this.loaded;
+  }
+
+  async fetch(place, use, edge) {
     try {
       const page = await this.pages.page(place);
       if (this.isStopped) return false;

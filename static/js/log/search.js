@@ -93,7 +93,7 @@ export class Search {
   go(line) {
     this.current = line;
     this.draw();
-    if (line !== undefined) this.show(line);
+    this.show(line);
   }
 
   draw() {

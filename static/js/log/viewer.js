@@ -91,14 +91,15 @@ class LogViewer {
     this.edges.scrolled();
   }
 
-  /** Bring a line into view, loading what lies around it where it must. */
+  /** Bring a line into view, loading what lies around it where it must. Of several in a row the last one is shown. */
   async show(line) {
-    if (!this.window.rowOf(line)) await this.edges.jump(line);
+    this.root.querySelector(".is-current")?.classList.remove("is-current");
+    this.wanted = line;
+    if (line !== undefined && !this.window.rowOf(line)) await this.edges.jump(line);
     const row = this.window.rowOf(line);
-    if (!row) return;
+    if (!row || this.wanted !== line) return;
     this.follower.pause();
     this.window.show(row);
-    this.root.querySelector(".is-current")?.classList.remove("is-current");
     if (this.painter.needle) row.classList.add("is-current");
   }
 
