@@ -119,8 +119,7 @@ class BerthApplication:
 def _collect_seldom() -> None:
     """What was loaded at the start is not searched for garbage again and again: that stalls every socket at once.
 
-    The young are few: what Django leaves of a request costs 2 µs an object, so 50,000 of them stood in everybody's way
-    for 100 ms, 2,000 for 10.
+    The young are few: 50,000 of what Django leaves of requests stood in everybody's way for 100 ms, 2,000 for 5 to 10.
     """
     gc.collect()
     gc.freeze()

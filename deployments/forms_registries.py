@@ -128,7 +128,7 @@ class LoadForm(RefusableForm):
         super().__init__(*args, **kwargs)
         _offer_nodes(self)
         bound = filesizeformat(MOST_UPLOAD_BYTES)
-        self.fields["archive"].help_text = _("Up to %(size)s; a larger one is put on the node.") % {"size": bound}
+        self.fields["archive"].help_text = _("Up to %(size)s; put a larger one on the node.") % {"size": bound}
 
     def clean(self) -> dict[str, Any]:
         """One of both."""

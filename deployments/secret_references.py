@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+#: What stands in the place of a secret.
+HIDDEN = "••••••"
 REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _SECRET_NAME = re.compile(r"(?:^|_)(?:TOKENS?|KEYS?|SECRETS?|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 #: Beginnings of well-known tokens: Hugging Face, OpenAI-like, GitHub, NVIDIA, GitLab, AWS.
@@ -47,4 +49,11 @@ def split_references(value: str) -> Iterator[tuple[str, bool]]:
 def shown_value(name: str, value: str) -> str:
     """``value`` as a page may show it: references as they are, a literal secret hidden."""
     hidden = contains_token(value) or (is_secret_name(name) and value and not only_references(value))
-    return "••••••" if hidden else value
+    return HIDDEN if hidden else value
+
+
+def covered(text: str, values: Collection[str]) -> str:
+    """``text`` with every one of ``values`` hidden; the longest first, since one may be the beginning of another."""
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, HIDDEN)
+    return text

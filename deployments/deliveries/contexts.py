@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -67,8 +68,18 @@ class Context:
 
     @property
     def is_gone_from_here(self) -> bool:
-        """Whether a folder of this host is there no more. One that only another node has was never seen from here."""
-        return self.kind == FOLDER and bool(self.digest) and not Path(self.path).is_dir()
+        """Whether a folder of this host is there no more. One that only another node has was never seen from here.
+
+        One that cannot be looked at, as on a server that is away, is not gone.
+        """
+        if self.kind != FOLDER or not self.digest:
+            return False
+        try:
+            return not S_ISDIR(Path(self.path).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except (OSError, ValueError):
+            return False
 
     def is_source_of(self, other: Context) -> bool:
         """Whether both take the same files; a folder's own may have changed meanwhile, which nobody can see here."""

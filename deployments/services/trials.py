@@ -31,20 +31,19 @@ def make_draft(delivery: Delivery, *, actor: Actor) -> Config:
     InvalidInputError.
     """
     actor.require(BUILD_IMAGES)
-    open_delivery(delivery.pk)
-    if delivery.config is not None:
-        raise ConflictError(_("“%(name)s” has its draft already.") % {"name": delivery.name})
-    if not delivery.tool or not delivery.requirement:
+    found = open_delivery(delivery.pk)
+    if found.config is not None:
+        raise ConflictError(_("“%(name)s” has its draft already.") % {"name": found.name})
+    if not found.tool or not found.requirement:
         raise ConflictError(_("Say what is asked for and choose a tool first: the draft is made from both."))
-    requirement = Requirement.from_json(delivery.requirement)
-    values = draft_values(requirement, delivery.tool)
-    with transaction.atomic():
-        if not CatalogueModel.objects.filter(name=values.model).exists():
-            create_model(values.model, _model_of(requirement), actor=actor)
-        made = create_config(delivery.name, values, actor=actor, comment=_("Draft of a delivery"))
-        Config.objects.filter(pk=made.config.pk).update(is_draft=True)
-        Delivery.objects.filter(pk=delivery.pk).update(config=made.config)
-        record_audit(actor, "delivery.draft", delivery.name, config=made.config.name)
+    requirement = Requirement.from_json(found.requirement)
+    values = draft_values(requirement, found.tool)
+    if not CatalogueModel.objects.filter(name=values.model).exists():
+        create_model(values.model, _model_of(requirement), actor=actor)
+    made = create_config(found.name, values, actor=actor, comment=_("Draft of a delivery"))
+    Config.objects.filter(pk=made.config.pk).update(is_draft=True)
+    Delivery.objects.filter(pk=found.pk).update(config=made.config)
+    record_audit(actor, "delivery.draft", found.name, config=made.config.name)
     made.config.is_draft = True
     delivery.config = made.config
     return made.config
@@ -65,8 +64,7 @@ def try_out(
     Raises NotAllowedError, InvalidInputError, or ConflictError for a closed delivery, or while another trial runs.
     """
     actor.require(BUILD_IMAGES)
-    open_delivery(delivery.pk)
-    config = draft_of(delivery)
+    config = draft_of(open_delivery(delivery.pk))
     live = config.deployments.exclude(ended_at__isnull=False).order_by("-pk").first()
     if live is not None:
         raise ConflictError(
@@ -88,8 +86,7 @@ def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
     Raises NotAllowedError, or ConflictError when the delivery is closed or that run never answered.
     """
     actor.require(BUILD_IMAGES)
-    open_delivery(delivery.pk)
-    config = draft_of(delivery)
+    config = draft_of(open_delivery(delivery.pk))
     run = config.deployments.filter(pk=deployment_id).first()
     if run is None:
         raise InvalidInputError(_("Deployment %(number)d is no trial of this delivery.") % {"number": deployment_id})
@@ -97,13 +94,12 @@ def publish(delivery: Delivery, deployment_id: int, *, actor: Actor) -> Config:
         raise ConflictError(
             _("Deployment %(number)d never answered. Put a run that was ready into the catalogue.") % {"number": run.pk}
         )
-    with transaction.atomic():
-        values = run_values(run, ConfigValues.from_json(find_revision(config.name, run.revision).values))
-        save_config(
-            config.name, values, actor=actor, comment=_("From trial %(number)d of the delivery") % {"number": run.pk}
-        )
-        Config.objects.filter(pk=config.pk).update(is_draft=False)
-        record_audit(actor, "delivery.publish", delivery.name, config=config.name, deployment=run.pk)
+    values = run_values(run, ConfigValues.from_json(find_revision(config.name, run.revision).values))
+    save_config(
+        config.name, values, actor=actor, comment=_("From trial %(number)d of the delivery") % {"number": run.pk}
+    )
+    Config.objects.filter(pk=config.pk).update(is_draft=False)
+    record_audit(actor, "delivery.publish", delivery.name, config=config.name, deployment=run.pk)
     config.refresh_from_db()
     return config
 

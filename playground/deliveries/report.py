@@ -16,7 +16,7 @@ from deployments.models import Config, Delivery, ImageBuild, ImageTransfer
 from deployments.models.catalogue import RuntimeName
 from deployments.models.job import Job
 from deployments.presentation.words import byte_words
-from deployments.secret_references import contains_token
+from deployments.secret_references import HIDDEN, contains_token
 from deployments.spec import ServingSpec
 from playground.loadtests.presenting import LevelRow, VerdictRow, level_rows, verdict_rows
 from playground.models import ImageTest
@@ -24,7 +24,6 @@ from playground.models import ImageTest
 from .drawing import Chart, charts_of
 
 #: In place of a Dockerfile that holds what looks like a token; none is built, but an old draft may have one.
-HIDDEN = "••••••"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ def run_image_test(test: ImageTest, watch: Watch) -> None:
 
 
 def end_left_tests() -> int:
-    """Stop what tests began that nobody carries out any more, and return of how many. Repeatable.
+    """Stop what tests began that nobody carries out any more, and return of how many. Repeatable, each on its own.
 
     A worker that is killed stops nothing: what a test's third one left would hold its GPUs for ever, and so would that
     of a cancelled test whose node never comes back.
@@ -65,10 +65,16 @@ def end_left_tests() -> int:
     runs = Q(deployment__desired=Desired.RUNNING) & ~Q(deployment__phase__in=ENDED)
     asks = Q(load_test__isnull=False, load_test__cancel_requested_at=None) & ~Q(load_test__state__in=Job.ENDED)
     left = list(ImageTest.objects.filter(over).filter(runs | asks).select_related("load_test"))
+    ended = 0
     for test in left:
         logger.warning("The image test %s is over; what it began is stopped", test.pk)
-        end_what_it_began(test)
-    return len(left)
+        try:
+            end_what_it_began(test)
+        except Exception:
+            logger.exception("What the image test %s began could not be stopped; it is tried again", test.pk)
+        else:
+            ended += 1
+    return ended
 
 
 def _started(test: ImageTest, watch: Watch, actor: Actor) -> Deployment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
+ANSWERS_WITHIN_S = 180
 
 
 class Control:
@@ -34,6 +36,8 @@ class Control:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(arguments) + "\n")
         self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], ANSWERS_WITHIN_S)[0]:
+            raise TimeoutError(f"{arguments} gave no answer within {ANSWERS_WITHIN_S} s")
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 

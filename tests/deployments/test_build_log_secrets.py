@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.runtimes.docker.build_failures import failure
-from deployments.runtimes.docker.build_output import HIDDEN, BuildOutput
+from deployments.runtimes.docker.build_output import BuildOutput
+from deployments.secret_references import HIDDEN
 
 SECRET = "hf_averysecretvalue0123456789"
 CONTROLS = ["\x1b[0m", "\x1b[1;31m", "\0", "\r", "\b", "\x7f"]

@@ -11,8 +11,9 @@ import pytest
 from deployments.exceptions import BuildError
 from deployments.runtimes.docker import build_client
 from deployments.runtimes.docker.build_failures import failure
-from deployments.runtimes.docker.build_output import HIDDEN, BoundedLog, BuildOutput
+from deployments.runtimes.docker.build_output import BoundedLog, BuildOutput
 from deployments.runtimes.docker.building import BuildRequest, build_argv
+from deployments.secret_references import HIDDEN
 
 RECORDED = Path(__file__).parent.parent / "recordings" / "docker_build"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import zipfile
 from collections.abc import Callable
@@ -286,7 +287,13 @@ def test_the_step_is_red_once_its_image_is_gone_and_says_who_deleted_it(
     assert editor.post(f"/deliveries/{delivery.pk}/build/{job.pk}/delete/").status_code == 409
 
 
-def test_the_step_dockerfile_is_red_once_its_folder_is_gone(tmp_path: Path, settings: LazySettings) -> None:
+def a_server_that_is_away(_path: Path, **_: object) -> None:
+    raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def test_the_step_dockerfile_is_red_once_its_folder_is_gone(
+    tmp_path: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.BERTH_HOST_PATHS = (tmp_path,)
     (tmp_path / "app").mkdir()
     delivery = make_delivery(dockerfile="FROM scratch")
@@ -295,6 +302,9 @@ def test_the_step_dockerfile_is_red_once_its_folder_is_gone(tmp_path: Path, sett
     (tmp_path / "app").rmdir()
     said = f"The build context {tmp_path}/app is not there any more. Put it back, or choose another one."
     assert state_of(delivery, "dockerfile") == ("failed", said)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", a_server_that_is_away)
+        assert state_of(delivery, "dockerfile")[0] == "done", "what cannot be looked at is not gone"
     Delivery.objects.update(context={"kind": "folder", "path": "/only/there", "name": "there"})
     assert state_of(delivery, "dockerfile")[0] == "done", "another node has it"
 

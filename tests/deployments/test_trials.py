@@ -121,10 +121,10 @@ def test_nobody_meets_a_draft_but_by_its_own_name(delivery: Delivery, draft: Con
 
 
 def test_a_draft_needs_what_comes_before_it(delivery: Delivery) -> None:
-    delivery.tool = ""
+    Delivery.objects.update(tool="")
     with pytest.raises(ConflictError, match="choose a tool first"):
         make_draft(delivery, actor=ED)
-    delivery.tool = "vllm"
+    Delivery.objects.update(tool="vllm")
     make_draft(delivery, actor=ED)
     with pytest.raises(ConflictError, match="has its draft already"):
         make_draft(delivery, actor=ED)

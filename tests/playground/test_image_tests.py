@@ -336,6 +336,26 @@ def test_what_a_worker_that_died_three_times_left_is_stopped(
     assert django_settings.CELERY_BEAT_SCHEDULE["left tests"]["task"] == stop_left_tests.name
 
 
+def test_a_test_whose_end_fails_keeps_no_other_from_its_end(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_deployment("qwen-service", actor=ED).deployment
+    tests = [begin_image_test(delivery, SMALL, actor=ED)]
+    ImageTest.objects.update(deployment=run, state=ImageTest.State.FAILED)
+    tests.append(begin_image_test(delivery, SMALL, actor=ED))
+    ImageTest.objects.update(deployment=run, state=ImageTest.State.FAILED)
+    tried: list[int] = []
+
+    def end(test: ImageTest) -> None:
+        tried.append(test.pk)
+        if len(tried) == 1:
+            raise ConflictError("busy")
+
+    monkeypatch.setattr(work, "end_what_it_began", end)
+    assert end_left_tests() == 1
+    assert set(tried) == {test.pk for test in tests}
+
+
 def test_what_a_cancelled_test_began_is_stopped_though_its_node_is_gone(delivery: Delivery) -> None:
     run = start_deployment("qwen-service", actor=ED).deployment
     test = begin_image_test(delivery, SMALL, actor=ED)

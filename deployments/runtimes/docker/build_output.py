@@ -15,11 +15,12 @@ from typing import Any
 
 from django.utils.translation import ngettext
 
+from deployments.secret_references import covered
+
 #: Of the log's beginning and of its end, in characters; what lies between is left out, and said so.
 HEAD_CHARACTERS = 32_000
 TAIL_CHARACTERS = 96_000
 MOST_LINE = 2_000
-HIDDEN = "••••••"
 
 _LINE = re.compile(r"#(\d+) (.*)", re.DOTALL)
 _STEP = re.compile(r"\[(?!internal\])[^\]]*\] |exporting to |ERROR")
@@ -91,7 +92,7 @@ class BuildOutput:
         self.failed_step: BuildStep | None = None
         self.base_digest = ""
         parts = {_NOT_TEXT.sub("", part) for value in secrets for part in value.split("\n")}
-        self._hidden = sorted((part for part in parts if len(part) > 3), key=len)
+        self._hidden = {part for part in parts if len(part) > 3}
         self._clock = clock
         self._steps: dict[int, BuildStep] = {}
         self._began: dict[int, float] = {}
@@ -154,6 +155,4 @@ class BuildOutput:
         return step
 
     def _without_secrets(self, line: str) -> str:
-        for value in reversed(self._hidden):
-            line = line.replace(value, HIDDEN)
-        return line
+        return covered(line, self._hidden)
