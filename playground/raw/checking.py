@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 
 from deployments.actors import Actor
@@ -33,19 +34,32 @@ class RawRequest:
     user_id: int
 
 
-def check_request(path: str, text: str, *, files: Files, actor: Actor) -> RawRequest:
+def check_request(path: str, text: str, *, files: Mapping[str, UploadedFile], actor: Actor) -> RawRequest:
     """A request that may be sent. Nothing is changed by it: the gateway meters it like anybody's.
+
+    Files are read last, when nothing else is wrong: a form may carry a hundred of them.
 
     Raises NotAllowedError, or InvalidInputError naming line and column of what is no JSON, or the missing file.
     """
     user = person_of(actor)
-    asked = read_request(path, text, {name: file[0] for name, file in files.items()})
+    asked = read_request(path, text, {name: file.name or name for name, file in files.items()})
     missing = [name for name in FILE_FIELDS.get(path, ())[:1] if name not in files]
     if missing:
         raise _wrong("files", _("Choose a file for %(name)s. Nothing was sent.") % {"name": missing[0]})
-    if sum(len(content) for _name, content, _type in files.values()) > LARGEST_FILES:
-        raise _wrong("files", _("The files have more than 25 MiB. Nothing was sent."))
-    return RawRequest(asked=asked, text=text, files=files, user_id=user.pk)
+    return RawRequest(asked=asked, text=text, files=_read_files(files), user_id=user.pk)
+
+
+def _read_files(files: Mapping[str, UploadedFile]) -> Files:
+    """One byte more than all of them together may have, at most. Raises InvalidInputError."""
+    read: dict[str, tuple[str, bytes, str]] = {}
+    left = LARGEST_FILES
+    for field, file in files.items():
+        content = file.read(left + 1)
+        left -= len(content)
+        if left < 0:
+            raise _wrong("files", _("The files have more than 25 MiB. Nothing was sent."))
+        read[field] = (file.name or field, content, file.content_type or "application/octet-stream")
+    return read
 
 
 def check_code(path: str, text: str, names: Mapping[str, str], *, actor: Actor) -> Asked:

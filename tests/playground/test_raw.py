@@ -15,6 +15,7 @@ import openai
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import UploadedFile
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -195,11 +196,44 @@ def test_a_form_needs_its_file_and_takes_no_other(operator: User, monkeypatch: p
 
     assert send("mask", b"x")[0] == 422
     monkeypatch.setattr(checking, "LARGEST_FILES", 3)
-    monkeypatch.setattr(views_raw, "LARGEST_FILES", 3)
     status, told = send("file", b"1234")
     assert (status, "25 MiB" in told["error"]) == (422, True)
     code = {"path": "/v1/images/edits", "body": "{}", "files": {"image": 3}}
     assert client.post("/playground/raw/code/", json.dumps(code), content_type="application/json").status_code == 422
+
+
+@pytest.mark.django_db
+def test_files_are_read_only_as_far_as_all_of_them_together_may_go(
+    operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    whole = UploadedFile.read
+
+    def read(file: UploadedFile, size: int) -> bytes:
+        asked.append(size)
+        content: bytes = whole.fget(file)(size)
+        return content
+
+    monkeypatch.setattr(UploadedFile, "read", read)
+    monkeypatch.setattr(checking, "LARGEST_FILES", 5)
+    monkeypatch.setattr(views_raw, "send_raw", lambda *_args, **_options: pytest.fail("it was sent"))
+    form = {"path": "/v1/images/edits", "body": '{"model": "tiny"}'}
+    parts = {"image": ContentFile(b"123", name="a.png"), "mask": ContentFile(b"123456", name="b.png")}
+    answer = signed_in(operator).post("/playground/raw/send/", form | parts)
+    assert (answer.status_code, "25 MiB" in answer.json()["error"]) == (422, True)
+    assert asked == [6, 3]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("role", "field", "status"), [("viewer", "image", 403), ("operator", "speech", 422)])
+def test_what_is_refused_anyway_is_not_read(
+    role: str, field: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UploadedFile, "read", lambda *_args: pytest.fail("it was read"))
+    form = {"path": "/v1/images/edits", "body": "{}", field: ContentFile(b"x", name="a.png")}
+    answer = signed_in(make_person("somebody", role)).post("/playground/raw/send/", form)
+    assert answer.status_code == status
+    assert ("no such file" in answer.json()["error"]) == (status == 422)
 
 
 @pytest.mark.django_db
