@@ -24,7 +24,7 @@ from playground import views_raw
 from playground.gateway.endpoints import ENDPOINTS
 from playground.protocols import raw as sending
 from playground.raw import checking
-from playground.raw.addresses import FILE_FIELDS, SAMPLE_FILES, read_paths
+from playground.raw.addresses import FILE_FIELDS, SAMPLE_FILES, kind_at, read_paths
 from playground.raw.checking import read_request
 from playground.raw.examples import example_body
 from playground.raw.request import Asked
@@ -175,11 +175,36 @@ def test_what_is_no_json_is_named_by_its_place_and_not_sent(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "path", ["/v1/model", "/v1/models/", "/v1/models/a b", "/v1/models/?x", "/admin/", "//el/", ""]
+    "path",
+    [
+        "/v1/model",
+        "/v1/models/",
+        "/v1/models/a b",
+        "/v1/models/?x",
+        "/admin/",
+        "//el/",
+        "",
+        "/v1/models/../../metrics",
+        "/v1/models/%2e%2E/%2e%2e/metrics",
+        "/v1/models/..%2fx",
+        "/v1/models/a\\..\\b",
+        "/v1/models/你好",
+        "/tgi/../generate",
+        "/tgi/./a/generate",
+        "/tgi/a%2f%2e%2e/generate",
+        "/tgi/a?b/generate",
+        "/tgi/a#b/generate",
+        "/tgi/a\\b/generate",
+    ],
 )
 def test_only_addresses_of_the_gateway_are_asked(operator: User, path: str) -> None:
     status, told = post(signed_in(operator), "send", to=path)
     assert (status, list(told["fields"])) == (422, ["path"])
+
+
+def test_dots_and_percents_in_a_name_are_asked() -> None:
+    assert kind_at("/v1/models/qwen-2.5%20b") == kind_at("/v1/models/org/..b") == "get"
+    assert kind_at("/tgi/tiny/generate") == "json"
 
 
 @pytest.mark.django_db
