@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,7 @@ from .request import Asked
 LONGEST_BODY: Final = 1_000_000
 #: Of all files of a request, in bytes: what OpenAI takes, too.
 LARGEST_FILES: Final = 25 * 1024 * 1024
+_MEDIA_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,14 @@ def _read_files(files: Mapping[str, UploadedFile]) -> Files:
         left -= len(content)
         if left < 0:
             raise _wrong("files", _("The files have more than 25 MiB. Nothing was sent."))
-        read[field] = (file.name or field, content, file.content_type or "application/octet-stream")
+        read[field] = (file.name or field, content, _media_type(file))
     return read
+
+
+def _media_type(file: UploadedFile) -> str:
+    """As the browser told it, if it is one: it goes out in a header of its part."""
+    told = file.content_type or ""
+    return told if _MEDIA_TYPE.fullmatch(told) else "application/octet-stream"
 
 
 def check_code(path: str, text: str, names: Mapping[str, str], *, actor: Actor) -> Asked:

@@ -15,17 +15,18 @@ import openai
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.files.base import ContentFile
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
+from deployments.actors import Actor
 from playground import views_raw
 from playground.gateway.endpoints import ENDPOINTS
 from playground.protocols import raw as sending
 from playground.raw import checking
 from playground.raw.addresses import FILE_FIELDS, SAMPLE_FILES, kind_at, read_paths
-from playground.raw.checking import read_request
+from playground.raw.checking import check_request, read_request
 from playground.raw.examples import example_body
 from playground.raw.request import Asked
 from playground.raw.snippets import Code
@@ -247,6 +248,26 @@ def test_files_are_read_only_as_far_as_all_of_them_together_may_go(
     answer = signed_in(operator).post("/playground/raw/send/", form | parts)
     assert (answer.status_code, "25 MiB" in answer.json()["error"]) == (422, True)
     assert asked == [6, 3]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("told", "sent_as"),
+    [
+        ("audio/x-wav", "audio/x-wav"),
+        ("image/svg+xml", "image/svg+xml"),
+        ("", "application/octet-stream"),
+        ("audio", "application/octet-stream"),
+        ("text/plain\n", "application/octet-stream"),
+        ("text/plain\r\nX-Model: other", "application/octet-stream"),
+        ("text/plain; charset=utf-8", "application/octet-stream"),
+        ("téxt/plain", "application/octet-stream"),
+    ],
+)
+def test_a_file_goes_out_as_a_media_type_and_nothing_else(operator: User, told: str, sent_as: str) -> None:
+    file = SimpleUploadedFile("a.wav", b"x", content_type=told)
+    checked = check_request("/v1/audio/transcriptions", "{}", files={"file": file}, actor=Actor.person(operator))
+    assert checked.files == {"file": ("a.wav", b"x", sent_as)}
 
 
 @pytest.mark.django_db
