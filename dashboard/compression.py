@@ -15,10 +15,13 @@ class TextCompressionMiddleware(GZipMiddleware):
     """Django's own, which pads each answer by chance against BREACH, for what is text and whole.
 
     A stream is passed on as it comes: compressed, what came would wait in the compressor for what follows. Pictures
-    are compressed already.
+    are compressed already. What a view marks ``no-transform`` is left as it is: a secret beside text that
+    a stranger may have chosen, whose length, compressed, would tell of it.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if response.streaming or not response.headers.get("Content-Type", "").startswith(_TEXTUAL):
+            return response
+        if "no-transform" in response.headers.get("Cache-Control", ""):
             return response
         return super().process_response(request, response)

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.utils.cache import add_never_cache_headers
+from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -50,6 +50,8 @@ def key_create(request: PageRequest) -> HttpResponseBase:
         return _keys_page(request, status=422, problem=str(error), name=name, days=days, fields=written)
     response = _keys_page(request, made=made)
     add_never_cache_headers(response)
+    # The secret stands beside text that somebody else may have written (BREACH): not compressed, by a proxy neither.
+    patch_cache_control(response, no_transform=True)
     return response
 
 

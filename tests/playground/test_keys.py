@@ -137,6 +137,16 @@ def test_the_page_shows_a_new_key_once(admin: User) -> None:
     assert f"berth-{key.prefix}-…" in again
 
 
+@pytest.mark.parametrize("headers", [{}, HTMX])
+def test_a_new_key_goes_out_uncompressed(admin: User, headers: dict[str, str]) -> None:
+    client, zipped = signed_in(admin), {"Accept-Encoding": "gzip"}
+    made = client.post(reverse("playground:key_create"), {"name": "app"}, headers=zipped | headers)
+    assert 'id="key-secret"' in made.content.decode()
+    assert "Content-Encoding" not in made.headers
+    assert {"no-store", "no-transform"} <= set(made["Cache-Control"].split(", "))
+    assert client.get(KEYS, headers=zipped | headers)["Content-Encoding"] == "gzip"
+
+
 def test_the_page_keeps_what_was_written_when_it_was_wrong(admin: User) -> None:
     create_key("app", actor=CLI)
     answer = signed_in(admin).post(reverse("playground:key_create"), {"name": "app", "expires_in_days": "30"})
