@@ -21,6 +21,7 @@ attach("[data-chat]", (root) => {
   const state = JSON.parse(document.getElementById("chat-state").textContent);
   const sides = attachSides(root);
   let unlisted = "";
+  const listing = { timer: 0, at: Infinity };
   const parameters = new Parameters(part("parameters"));
   const speaker = new Speaker(part("said"));
   const thread = new Thread(part("turns"), { base, deploymentUrl });
@@ -36,7 +37,7 @@ attach("[data-chat]", (root) => {
   function changed(id, { over = false } = {}) {
     thread.changed(id, { over });
     const { answer } = session.tree.get(id);
-    if (unlisted && (answer.text || over)) setTimeout(enlist, AFTER_FIRST_WORDS_MS);
+    if (unlisted && (answer.text || over)) enlistWithin(AFTER_FIRST_WORDS_MS);
     if (thread.last?.id === id) speaker.feed(answer.text, { done: over, last: over ? answer.error || words("over") : "" });
     if (over) composer.busy = session.growing.length > 0;
   }
@@ -45,12 +46,21 @@ attach("[data-chat]", (root) => {
   function begun(url) {
     history.replaceState(null, "", url);
     unlisted = url;
-    setTimeout(enlist, LISTED_AFTER_MS);
+    enlistWithin(LISTED_AFTER_MS);
+  }
+
+  /** One timer, which only ever comes forward. */
+  function enlistWithin(ms) {
+    const at = performance.now() + ms;
+    if (at >= listing.at) return;
+    clearTimeout(listing.timer);
+    Object.assign(listing, { at, timer: setTimeout(enlist, ms) });
   }
 
   async function enlist() {
     const url = unlisted;
     unlisted = "";
+    listing.at = Infinity;
     if (!url) return;
     await globalThis.htmx.ajax("GET", `${url}?part=conversations`, { target: "#conversation-list", swap: "outerHTML" });
     await globalThis.htmx.ajax("GET", `${url}?part=head`, { target: "#chat-head", swap: "outerHTML" });
@@ -120,6 +130,7 @@ attach("[data-chat]", (root) => {
   shown();
   document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
   return () => {
+    clearTimeout(listing.timer);
     detachShortcuts();
     sides.stop();
     thread.stop();

@@ -75,6 +75,31 @@ def test_stop_keeps_what_came_and_another_try_is_a_branch(page: Page, berth: Ins
     expect(page.locator(".turn-user [data-branch-place]")).to_have_text("2/2")
 
 
+#: Timers that would put a conversation into the list never run; those that are set and not cleared are counted.
+HOLD_LISTING = """
+window.listing = new Set();
+const { setTimeout: set, clearTimeout: clear } = window;
+window.setTimeout = (run, ...others) => {
+  if (run.name !== "enlist") return set(run, ...others);
+  const timer = set(() => {}, 0);
+  window.listing.add(timer);
+  return timer;
+};
+window.clearTimeout = (timer) => window.listing.delete(timer) || clear(timer);
+"""
+
+
+def test_a_new_conversation_waits_for_the_list_with_one_timer_that_ends_with_the_page(
+    page: Page, berth: Installation
+) -> None:
+    page.add_init_script(HOLD_LISTING)
+    fresh(page, berth)
+    complete(ask(page, "count 20"))
+    assert page.evaluate("window.listing.size") == 1
+    page.evaluate("document.querySelector('[data-chat]').remove()")
+    page.wait_for_function("window.listing.size === 0")
+
+
 def test_what_was_written_before_the_scripts_ran_is_asked_with(page: Page, berth: Installation) -> None:
     held: list[Route] = []
     page.route(re.compile("/playground/parameters"), lambda route: held.append(route))  # noqa: PLW0108  # it is given a mark
