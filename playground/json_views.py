@@ -1,4 +1,7 @@
-"""Views that the playground's modules ask: JSON in and out, with the apps' own sentences for what went wrong."""
+"""Views that the playground's modules ask: JSON in and out, with the apps' own sentences for what went wrong.
+
+Raw takes a form, too, where files come along, and answers with lines of JSON.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def _as_response(answer: object) -> HttpResponseBase:
 def takes_json(
     view: Callable[Concatenate[PageRequest, P], object],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
-    """As :func:`answers_json`, for POST only."""
+    """As :func:`answers_json`, for POST only. The view reads the body: :func:`told`."""
     return require_POST(answers_json(view))
 
 

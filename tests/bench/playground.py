@@ -1,4 +1,4 @@
-"""The playground in Chromium over scripted models: ``python -m tests.bench.playground`` (three minutes).
+"""The playground in Chromium over scripted models: ``python -m tests.bench.playground`` (about a minute).
 
 Three things: how much later than with curl the first token is on the screen, what a frame costs while three answers
 grow, and what a page weighs. Everything that answers is a script, so that a model's own time is in none of it.
