@@ -80,11 +80,14 @@ def port_of(address: str) -> int:
 
 
 def is_near(address: str) -> bool:
-    """Whether every address of the registry's host is this host's own or private: only then may TLS be left out."""
+    """Whether every address of the registry's host is this host's own or private: only then may TLS be left out.
+
+    Not so for a host that is not found, or has a name that no host can have.
+    """
     host = host_of(address)
     try:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, port_of(address), type=socket.SOCK_STREAM)}
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     addresses = [ip_address(str(each).partition("%")[0]) for each in found]
     return bool(addresses) and all(each.is_loopback or each.is_private for each in addresses)

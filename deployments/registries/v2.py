@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,30 +70,37 @@ class RegistryClient:
                 return True
             raise self._refused(answer)
 
-    def _client(self) -> httpx.Client:
+    @contextmanager
+    def _client(self) -> Iterator[httpx.Client]:
+        """Whoever cannot be reached within it is a TransferError.
+
+        So is a name that no host can have, as ``a..b`` or ``xn--a.com``: the address is a person's and a token server
+        is the registry's to name, and both look well until they are encoded for the look-up, with a UnicodeError.
+        """
         scheme = "http" if self.insecure else "https"
-        return httpx.Client(
-            base_url=f"{scheme}://{server_of(self.address)}",
-            timeout=ANSWER_S,
-            follow_redirects=False,
-            transport=self.transport,
-        )
+        try:
+            with httpx.Client(
+                base_url=f"{scheme}://{server_of(self.address)}",
+                timeout=ANSWER_S,
+                follow_redirects=False,
+                transport=self.transport,
+            ) as client:
+                yield client
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise _unreachable(error) from error
 
     def _ask(self, client: httpx.Client, method: str, path: str, *, scope: str) -> _Answer:
         """Ask, and once more in the way that the registry wants."""
         headers = {"Accept": MANIFESTS}
-        try:
-            answer = _send(client, method, path, headers=headers)
-            if answer.status != httpx.codes.UNAUTHORIZED:
-                return answer
-            if answer.challenge.lower().startswith("bearer "):
-                token = self._token(client, answer.challenge, scope)
-                return _send(client, method, path, headers={**headers, "Authorization": f"Bearer {token}"})
-            if not self.credentials:
-                return answer
-            return _send(client, method, path, headers=headers, auth=self._basic())
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _unreachable(error) from error
+        answer = _send(client, method, path, headers=headers)
+        if answer.status != httpx.codes.UNAUTHORIZED:
+            return answer
+        if answer.challenge.lower().startswith("bearer "):
+            token = self._token(client, answer.challenge, scope)
+            return _send(client, method, path, headers={**headers, "Authorization": f"Bearer {token}"})
+        if not self.credentials:
+            return answer
+        return _send(client, method, path, headers=headers, auth=self._basic())
 
     def _token(self, client: httpx.Client, challenge: str, scope: str) -> str:
         """Ask the registry's token server, which may be another host: the registry names it."""
@@ -126,12 +135,11 @@ class RegistryClient:
         """
         try:
             told = urlsplit(realm)
-            named = told.scheme in ("https", "http") and bool(told.hostname) and "@" not in told.netloc
+            if told.scheme not in ("https", "http") or not told.hostname or "@" in told.netloc:
+                return False
+            return is_near(told.netloc) if self.insecure else told.scheme == "https"
         except ValueError:
             return False
-        if not named:
-            return False
-        return is_near(told.netloc) if self.insecure else told.scheme == "https"
 
     def _basic(self) -> httpx.BasicAuth:
         return httpx.BasicAuth(self.credentials.username, self.credentials.password)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from django.db.models import F, Max, Q
@@ -14,6 +15,7 @@ from deployments.models import ImageTransfer, Job, Registry
 from deployments.registries.refusals import TransferError
 from deployments.services.registries import client_of
 
+logger = logging.getLogger(__name__)
 #: A page does not ask again sooner.
 FRESH_FOR = timedelta(seconds=30)
 #: The worker asks about each delivery's latest push this often.
@@ -42,13 +44,21 @@ def look(transfer: ImageTransfer, *, fresh_for: timedelta = FRESH_FOR) -> None:
 
 
 def look_at_pushed() -> int:
-    """Ask about the latest push of every open delivery that nobody asked about lately; returns how many."""
+    """Ask about the latest push of every open delivery that nobody asked about lately; returns how many.
+
+    One that cannot be asked about is logged, and keeps no other from its turn.
+    """
     pushes = ImageTransfer.objects.filter(kind=ImageTransfer.Kind.PUSH, state=Job.State.DONE)
     latest = pushes.filter(delivery__closed_at=None).values("delivery").annotate(last=Max("pk")).values("last")
     due = pushes.filter(pk__in=latest).filter(Q(looked_at=None) | Q(looked_at__lt=Now() - LOOK_EVERY))
     rows = due.select_related("registry").order_by(Coalesce("looked_at", F("created_at")))[:MOST_LOOKS]
     for row in rows:
-        look(row)
+        try:
+            look(row)
+        except Exception:  # the edge of one row: the other deliveries' pushes must still be asked about
+            logger.exception("could not ask whether transfer %d is still in its registry", row.pk)
+            # As with a silent registry: it waits its turn again, and does not stand before the others for ever.
+            ImageTransfer.objects.filter(pk=row.pk).update(looked_at=Now())
     return len(rows)
 
 

@@ -24,7 +24,7 @@ from deployments.actors import Actor
 from deployments.encryption.sealing import unseal
 from deployments.exceptions import ConflictError, InvalidInputError, NotAllowedError
 from deployments.models import AuditEntry, ImageTransfer, Registry
-from deployments.registries.addresses import registry_named_by
+from deployments.registries.addresses import is_near, registry_named_by
 from deployments.registries.credentials import Credentials
 from deployments.registries.refusals import SENTENCES, SIGNS, TransferError, explained
 from deployments.registries.stored import credentials_for
@@ -222,6 +222,7 @@ class Net(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
         kind = request.headers.get("Authorization", "nobody").partition(" ")[0]
+        url.host.encode("idna")  # as the system's look-up does with every name, and raises UnicodeError
         self.asked.append((f"{request.method} {url.scheme}://{url.netloc.decode()}{url.path}", kind))
         return self.answer(request)
 
@@ -292,6 +293,7 @@ def test_a_registry_of_basic_credentials_is_asked_with_them() -> None:
         # Named without TLS, so that anybody on the way may have written it.
         ("https://8.8.8.8/token", True),
         ("http://8.8.8.8/token", True),
+        ("http://a..b/token", True),
     ],
 )
 def test_credentials_go_to_no_token_server_that_was_not_named_by_tls(realm: str, insecure: bool) -> None:
@@ -300,6 +302,22 @@ def test_credentials_go_to_no_token_server_that_was_not_named_by_tls(realm: str,
         RegistryClient(address="127.0.0.1:5000", credentials=ME, insecure=insecure, transport=net).check()
     assert raised.value.code == "no_tls"
     assert [kind for _url, kind in net.asked] == ["nobody"]
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example.com", "xn--a.com"])
+def test_a_token_server_of_a_name_that_no_host_can_have_is_unreachable(host: str) -> None:
+    net = hub(f"https://{host}/token")
+    with pytest.raises(TransferError) as raised:
+        RegistryClient(address="registry.example.com", credentials=ME, transport=net).check()
+    assert raised.value.code == "unreachable"
+    assert [kind for _url, kind in net.asked] == ["nobody"]
+
+
+@pytest.mark.parametrize("address", ["a..b", f"{'a' * 64}.example.com", "xn--a.com", "[::::]:5000"])
+def test_a_registry_of_a_name_that_no_host_can_have_is_unreachable_and_not_near(address: str) -> None:
+    create_registry("house", RegistryValues(address=address), actor=HOST)
+    assert check_registry("house", actor=HOST).check_code == "unreachable"
+    assert not is_near(address)
 
 
 def test_a_near_registry_may_name_a_near_token_server() -> None:
