@@ -6,10 +6,14 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Value
+from django.db.models.fields.json import KT
+from django.db.models.functions import Concat, Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -33,6 +37,8 @@ from .deliveries import open_delivery
 _TAG = re.compile(r"(?:[a-z0-9.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_ARGUMENTS = 50
+#: An upload is kept so long, whoever names it: its own delivery or load names it a moment later.
+KEPT_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,7 @@ def upload_context(delivery_id: int, data: bytes, *, name: str, actor: Actor) ->
     with tempfile.TemporaryDirectory(prefix="berth-context-") as folder:
         context = read_archive(data, name=name, into=Path(folder))
     with transaction.atomic():
-        ContextArchive.objects.get_or_create(digest=context.digest, defaults={"data": data, "uploaded_by": actor.name})
+        keep_archive(context.digest, data, actor=actor)
         _keep_context(delivery_id, context, actor=actor)
     forget_unused_archives()
     return context
@@ -218,14 +224,31 @@ def _keep_context(delivery_id: int, context: Context, *, actor: Actor) -> None:
         record_audit(actor, "delivery.context", delivery.name, **told)
 
 
-def forget_unused_archives() -> None:
-    """Delete uploads that no delivery, no live build and no live load names any more."""
-    wanted = [*Delivery.objects.values_list("context", flat=True)]
-    wanted += ImageBuild.objects.exclude(state__in=ImageBuild.ENDED).values_list("context", flat=True)
-    digests = {each.get("digest") for each in wanted}
+def keep_archive(digest: str, data: bytes, *, actor: Actor) -> None:
+    """Keep an upload for whatever names its digest in the same transaction.
+
+    One that is there already is dated anew, so that it is not forgotten meanwhile.
+    """
+    now = timezone.now()
+    kept = {"data": data, "uploaded_by": actor.name, "uploaded_at": now}
+    ContextArchive.objects.update_or_create(digest=digest, defaults=kept)
+
+
+def forget_unused_archives() -> int:
+    """Delete old uploads that no delivery, no live build and no live load names any more; returns how many.
+
+    One statement: an upload that is dated anew while it runs is looked at again by the database, and stays.
+    """
+    builds = ImageBuild.objects.exclude(state__in=ImageBuild.ENDED)
     loads = ImageTransfer.objects.filter(kind=ImageTransfer.Kind.LOAD).exclude(state__in=ImageTransfer.ENDED)
-    digests |= {each.removeprefix(UPLOADED) for each in loads.values_list("digest", flat=True)}
-    ContextArchive.objects.exclude(digest__in=digests - {None, ""}).delete()
+    unused = ContextArchive.objects.filter(
+        ~Exists(Delivery.objects.alias(named=KT("context__digest")).filter(named=OuterRef("digest"))),
+        ~Exists(builds.alias(named=KT("context__digest")).filter(named=OuterRef("digest"))),
+        ~Exists(loads.filter(digest=Concat(Value(UPLOADED), OuterRef("digest")))),
+        uploaded_at__lt=Now() - KEPT_FOR,
+    )
+    deleted, _of_which = unused.delete()
+    return deleted
 
 
 def _text_of(folder: Path, path: str) -> str:

@@ -20,7 +20,7 @@ from deployments.deliveries.sizes import in_words
 from deployments.exceptions import ConflictError, InvalidInputError, NotFoundError
 from deployments.host_paths import host_path_problem
 from deployments.jobs import cancel_job, request_job
-from deployments.models import ConfigRevision, ContextArchive, Delivery, ImageTransfer, Job, Node
+from deployments.models import ConfigRevision, Delivery, ImageTransfer, Job, Node
 from deployments.models.catalogue import RuntimeName
 from deployments.registries.addresses import path_problem, tag_problem
 from deployments.registries.refusals import TransferError
@@ -29,7 +29,7 @@ from deployments.transfers.examining import examine
 
 from .catalogue import save_config
 from .deliveries import open_delivery
-from .image_builds import forget_unused_archives
+from .image_builds import forget_unused_archives, keep_archive
 from .registries import find_registry
 
 Kind = ImageTransfer.Kind
@@ -127,7 +127,7 @@ def request_load_upload(delivery: Delivery, *, node: Node, data: bytes, name: st
     shown = PurePosixPath(name.replace("\\", "/")).name[:200]
     with transaction.atomic():
         open_delivery(delivery.pk)
-        ContextArchive.objects.get_or_create(digest=digest, defaults={"data": data, "uploaded_by": actor.name})
+        keep_archive(digest, data, actor=actor)
         job = request_job(
             ImageTransfer(
                 kind=Kind.LOAD,

@@ -160,6 +160,7 @@ def test_a_context_is_uploaded_shown_and_forgotten_once_nobody_needs_it(editor: 
     assert "app.zip" in page
     assert "These files look like secrets" in page
     first = ContextArchive.objects.get().digest
+    ContextArchive.objects.update(uploaded_at=timezone.now() - 2 * image_builds.KEPT_FOR)
     editor.post(address, {"kind": "archive", "archive": SimpleUploadedFile("app.zip", archive("b.txt"))})
     assert ContextArchive.objects.exclude(digest=first).count() == ContextArchive.objects.count() == 1
     editor.post(address, {"kind": "none"})

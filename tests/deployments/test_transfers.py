@@ -24,7 +24,7 @@ from deployments.registries.refusals import TransferError
 from deployments.registries.stored import credentials_for
 from deployments.runtimes.docker import DockerRuntime
 from deployments.runtimes.docker.options import Reach
-from deployments.services.image_builds import forget_unused_archives
+from deployments.services.image_builds import KEPT_FOR, forget_unused_archives
 from deployments.services.registries import RegistryValues, check_registry, save_registry
 from deployments.services.transfers import (
     cancel_transfer,
@@ -268,8 +268,9 @@ def test_an_uploaded_archive_reaches_the_engine_of_any_node(node: Node, engine: 
     loaded = done(asked)
     assert (loaded.state, loaded.error, loaded.image_id) == (Job.State.DONE, "", image_id)
     assert AuditEntry.objects.filter(action="image.load", target="model.tar.gz").exists()
-    # What was uploaded is kept as long as a load waits for it.
-    forget_unused_archives()
+    # What was uploaded is kept as long as a load waits for it, and not for long after.
+    ContextArchive.objects.update(uploaded_at=Now() - 2 * KEPT_FOR)
+    assert forget_unused_archives() == 1
     assert not ContextArchive.objects.exists()
     again = ImageTransfer.objects.create(
         kind="load", delivery=delivery, node=node, path="model.tar.gz", digest=asked.digest, requested_by="ed"
