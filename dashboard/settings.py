@@ -234,6 +234,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15,
         "options": {"queue": "control", "expires": 15},
     },
+    "unused uploads": {
+        "task": "deployments.tasks.forget_unused_archives",
+        "schedule": 3600,
+        "options": {"queue": "control", "expires": 3600},
+    },
     "unsent pictures": {
         "task": "playground.tasks.drop_unsent_pictures",
         "schedule": 3600,

@@ -15,6 +15,7 @@ from .lifecycle.sweep import end_strays, sweep_all
 from .lifecycle.warming import run_warming
 from .models import Deployment, ImageBuild
 from .services.demand import answer_demand
+from .services.image_builds import forget_unused_archives
 from .transfers.looking import look_at_pushed
 from .transfers.work import run_transfer
 
@@ -55,6 +56,12 @@ def transfer_image(transfer_id: int) -> None:
 def look_at_pushed_images() -> None:
     """Ask registries whether what was pushed is still there."""
     look_at_pushed()
+
+
+@shared_task(name="deployments.tasks.forget_unused_archives")
+def forget_uploads() -> None:
+    """Delete uploaded archives that nobody needs any more. Repeatable."""
+    forget_unused_archives()
 
 
 @shared_task(name="deployments.tasks.build_image")

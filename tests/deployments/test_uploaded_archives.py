@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from deployments import tasks
 from deployments.models import ContextArchive, Delivery, ImageBuild, ImageTransfer, Job, Node
 from deployments.services.image_builds import KEPT_FOR, forget_unused_archives, keep_archive
 from deployments.transfers.archives import UPLOADED
@@ -74,3 +76,14 @@ def test_an_upload_is_not_forgotten_before_its_delivery_can_name_it() -> None:
     keep_archive("e" * 64, b"y", actor=HOST)
     assert forget_unused_archives() == 0
     assert ContextArchive.objects.count() == 2
+
+
+def test_the_worker_forgets_each_hour_what_an_ended_load_left(delivery: Delivery, node: Node) -> None:
+    entry = settings.CELERY_BEAT_SCHEDULE["unused uploads"]
+    assert (entry["task"], entry["schedule"]) == (tasks.forget_uploads.name, 3600)
+    upload()
+    job = load(delivery, node)
+    job.state = Job.State.DONE
+    job.save()
+    tasks.forget_uploads()
+    assert not ContextArchive.objects.exists()
