@@ -37,6 +37,9 @@ SENTENCES: Mapping[str, Promise] = {
         "The registry answers without TLS, and the engine of the node refuses that. Give the registry a certificate, "
         "or list its address under “insecure-registries” in the engine's settings."
     ),
+    "far_token_server": _(
+        "The registry sends for a token to another server, which may not get the password: it was not named over TLS."
+    ),
     "bad_certificate": _(
         "The registry's certificate is not trusted by the node. Install its authority's certificate there."
     ),

@@ -106,8 +106,8 @@ class RegistryClient:
         """Ask the registry's token server, which may be another host: the registry names it."""
         parameters = dict(_PARAMETER.findall(challenge))
         realm = parameters.get("realm", "")
-        if not self._may_know_us(realm):
-            raise TransferError.of("no_tls", said=realm[:LONGEST_SAID])
+        if fault := self._fault_of(realm):
+            raise TransferError.of(fault, said=realm[:LONGEST_SAID])
         wanted = {"service": parameters.get("service", ""), "scope": scope}
         answer = _send(
             client,
@@ -127,8 +127,8 @@ class RegistryClient:
             raise TransferError.of("no_registry")
         return token
 
-    def _may_know_us(self, realm: str) -> bool:
-        """Whether a token server gets name and password.
+    def _fault_of(self, realm: str) -> str:
+        """Why a token server does not get name and password, as a code; empty where it does.
 
         By TLS, if the registry named it by TLS. Without TLS anybody on the way could have named it, so that it has to
         be as near as such a registry has to be.
@@ -136,10 +136,12 @@ class RegistryClient:
         try:
             told = urlsplit(realm)
             if told.scheme not in ("https", "http") or not told.hostname or "@" in told.netloc:
-                return False
-            return is_near(told.netloc) if self.insecure else told.scheme == "https"
+                return "no_registry"
+            if is_near(told.netloc) if self.insecure else told.scheme == "https":
+                return ""
         except ValueError:
-            return False
+            return "no_registry"
+        return "no_tls" if told.scheme == "http" else "far_token_server"
 
     def _basic(self) -> httpx.BasicAuth:
         return httpx.BasicAuth(self.credentials.username, self.credentials.password)
