@@ -104,7 +104,7 @@ class _Contents:
     def _count(self, size_bytes: int) -> None:
         self.unpacked_bytes += size_bytes
         if self.unpacked_bytes > self.most_bytes:
-            message = _("it unpacks to more than the %(gb).1f GB that are free")
+            message = _("it unpacks to more than %(gb).1f GB")
             raise _hostile(message % {"gb": self.most_bytes / 1e9})
 
 
