@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .models import Delivery, ImageTransfer, Job
-from .registries.addresses import registry_named_by
+from .registries.addresses import split_image
 from .registries.refusals import SENTENCES
 from .transfers.layers import LayerProgress, LayerState
 
@@ -80,12 +80,9 @@ def push_defaults(delivery: Delivery) -> dict[str, Any]:
 
 def _place_of(image: str) -> dict[str, str]:
     """The repository without its registry, and the tag, of an image's name."""
-    folder, _slash, last = image.rpartition("/")
+    folder, slash, last = split_image(image)[1].rpartition("/")
     name, _colon, tag = last.partition(":")
-    path = f"{folder}/{name}" if folder else name
-    if image.startswith(f"{registry_named_by(image)}/"):
-        path = path.partition("/")[2]
-    return {"path": path, "tag": tag or "1"}
+    return {"path": f"{folder}{slash}{name}", "tag": tag or "1"}
 
 
 def _is_saved(row: ImageTransfer) -> bool:

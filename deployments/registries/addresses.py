@@ -17,8 +17,8 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 LONGEST_PATH = 255
 #: Docker Hub: names of images mean it where they name no registry, and its API is served by another host.
 HUB = "docker.io"
-_HUB_NAMES = frozenset({HUB, "index.docker.io"})
 _HUB_SERVER = "registry-1.docker.io"
+_HUB_NAMES = frozenset({HUB, "index.docker.io", _HUB_SERVER})
 
 
 def address_problem(address: str) -> str:
@@ -47,24 +47,31 @@ def tag_problem(tag: str) -> str:
 
 
 def registry_named_by(image: str) -> str:
-    """The address of the registry that an image's name means, by the engine's own rule.
+    """The address of the registry that an image's name means, in its one spelling."""
+    return split_image(image)[0]
 
-    Source: distribution/reference, "splitDockerDomain".
+
+def split_image(image: str) -> tuple[str, str]:
+    """The address of the registry that an image's name means, and its name there, by the engine's own rule.
+
+    Source: distribution/reference, "splitDockerDomain": a folder has no capitals, so that a first part with some is a
+    host.
     """
-    first, slash, _rest = image.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost"):
-        return HUB
-    return canonical(first)
+    first, slash, rest = image.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        return HUB, image
+    return canonical(first), rest
 
 
 def canonical(address: str) -> str:
-    """The one spelling of an address, as images' names have it."""
-    return HUB if address in _HUB_NAMES else address
+    """The one spelling of an address: hosts know no capitals, and the public registry has several names."""
+    lowered = address.lower()
+    return HUB if lowered in _HUB_NAMES else lowered
 
 
 def server_of(address: str) -> str:
     """Who answers for a registry, as ``host`` or ``host:port``."""
-    return _HUB_SERVER if address in _HUB_NAMES else address
+    return _HUB_SERVER if canonical(address) == HUB else address
 
 
 def host_of(address: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployments.encryption.sealing import unseal
 from deployments.models import Registry
 
-from .addresses import registry_named_by
+from .addresses import canonical, registry_named_by
 from .credentials import Credentials
 
 
@@ -14,7 +14,9 @@ def credentials_for(image: str) -> Credentials:
 
     Raises SecretUnreadableError.
     """
-    found = Registry.objects.filter(address=registry_named_by(image)).exclude(secret="").order_by("pk").first()
-    if found is None:
-        return Credentials()
-    return Credentials(username=found.username, password=unseal(found.secret))
+    named = registry_named_by(image)
+    # They are few, and an older row may have another spelling of its address.
+    for registry in Registry.objects.exclude(secret="").order_by("pk"):
+        if canonical(registry.address) == named:
+            return Credentials(username=registry.username, password=unseal(registry.secret))
+    return Credentials()

@@ -56,7 +56,8 @@ def save_registry(name: str, values: RegistryValues, *, actor: Actor) -> Registr
     with transaction.atomic():
         registry = find_registry(name, lock=True)
         before = (registry.address, registry.username, registry.insecure)
-        gives_up = canonical(values.address) != registry.address or (values.insecure and not registry.insecure)
+        moves = canonical(values.address) != canonical(registry.address)
+        gives_up = moves or (values.insecure and not registry.insecure)
         if registry.secret and values.password is None and gives_up:
             reason = _("Enter the password again: the stored one goes to no other address than it was meant for.")
             raise InvalidInputError(reason, fields={"password": [reason]})

@@ -12,6 +12,7 @@ from django.utils import timezone
 from deployments.encryption.sealing import SecretUnreadableError
 from deployments.exceptions import InvalidInputError
 from deployments.models import ImageTransfer, Job, Registry
+from deployments.registries.addresses import canonical
 from deployments.registries.refusals import TransferError
 from deployments.services.registries import client_of
 
@@ -64,7 +65,7 @@ def look_at_pushed() -> int:
 
 def _is_there(registry: Registry, transfer: ImageTransfer) -> bool | None:
     address, _slash, path = transfer.repository.partition("/")
-    if address != registry.address:
+    if canonical(address) != canonical(registry.address):
         return None  # the registry has another address by now, and its password is for that one
     try:
         return client_of(registry).has(path, transfer.digest)

@@ -65,3 +65,19 @@ def test_one_pushs_failure_is_logged_and_the_others_are_asked_about(
     assert (bad.looked_at is None, bad.asked_at, bad.gone_at) == (False, None, None)
     assert good.asked_at is not None
     assert look_at_pushed() == 0, "the bad one waits its turn as the good one does"
+
+
+def test_a_push_is_asked_about_in_every_spelling_of_its_registrys_address(
+    registries: Registries, house: Registry
+) -> None:
+    row = pushed("good", node=make_node(), registry=house)
+    for repository, address, asked in (
+        ("docker.io/good", "registry-1.docker.io", ["good"]),
+        ("Docker.IO/good", "docker.io", ["good"]),
+        ("docker.io/good", "registry.example.org", []),
+    ):
+        Registry.objects.update(address=address)
+        ImageTransfer.objects.update(repository=repository, looked_at=None)
+        registries.asked.clear()
+        assert look_at_pushed() == 1
+        assert registries.asked == asked, (row, address)

@@ -231,6 +231,8 @@ def test_the_form_begins_with_the_built_image_and_the_registry_of_last_time(
     begins(registry="other")
     house = make_registry()
     begins(registry="None")
+    make_build(delivery, node, tag="index.docker.io/team/wanted:4")
+    begins(path="team/wanted", tag="4")
     make_build(delivery, node, tag="127.0.0.1:5000/berth/wanted:3")
     begins(node=str(node.pk), image="127.0.0.1:5000/berth/wanted:3", path="berth/wanted", tag="3")
     transfer(make_delivery("another"), node, registry=house)

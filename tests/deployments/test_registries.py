@@ -248,7 +248,7 @@ def hub(realm: str, told: object = None, *, password: str = BASIC) -> Net:
     return Net(answer)
 
 
-@pytest.mark.parametrize("address", ["docker.io", "index.docker.io"])
+@pytest.mark.parametrize("address", ["docker.io", "index.docker.io", "registry-1.docker.io", "Docker.IO"])
 def test_docker_hub_is_checked_by_a_token_of_the_host_that_it_names(address: str) -> None:
     net = hub("https://auth.docker.io/token")
     RegistryClient(address=address, credentials=ME, transport=net).check()
@@ -356,6 +356,10 @@ def test_a_token_servers_redirect_is_not_followed() -> None:
         ("busybox", "docker.io"),
         ("docker.io/team/chat:1", "docker.io"),
         ("index.docker.io/team/chat@sha256:0", "docker.io"),
+        ("registry-1.docker.io/team/chat", "docker.io"),
+        ("Docker.IO/team/chat", "docker.io"),
+        ("Registry.Example.org/team/chat", "registry.example.org"),
+        ("HOST/team/chat", "host"),
         ("localhost/team/chat", "localhost"),
         ("127.0.0.1:5000/chat:1", "127.0.0.1:5000"),
         ("registry.example.org/team/chat", "registry.example.org"),
@@ -369,6 +373,17 @@ def test_an_image_is_pulled_with_the_password_of_the_registry_that_its_name_mean
         assert credentials_for(image).password == SECRET
     else:
         assert registry_named_by(image) == address
+
+
+@pytest.mark.parametrize("spelled", ["Docker.IO", "registry-1.docker.io", "index.docker.io"])
+def test_a_registry_is_known_in_every_spelling_of_its_address(spelled: str) -> None:
+    create_registry("house", RegistryValues(address=spelled, username="me", password=SECRET), actor=HOST)
+    assert Registry.objects.get().address == "docker.io"
+    # A row that was written before its address had one spelling.
+    Registry.objects.update(address=spelled)
+    assert credentials_for("team/chat").password == SECRET
+    kept = save_registry("house", RegistryValues(address="docker.io", username="me"), actor=HOST)
+    assert unseal(kept.secret) == SECRET
 
 
 @pytest.mark.parametrize("password", ['quo"te\\', "a b&c/ü", "plain"])
