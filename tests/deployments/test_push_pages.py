@@ -203,6 +203,13 @@ def test_an_operator_sees_the_history_and_no_form(delivery: Delivery, node: Node
         assert operator.post(reverse(f"deployments:{name}", args=[delivery.pk])).status_code == 403
 
 
+def test_only_who_may_add_a_registry_is_sent_to_do_so(editor: Client, delivery: Delivery) -> None:
+    for client, may in ((editor, True), (signed_in("ann", "operator"), False)):
+        shown = client.get(page_of(delivery), headers={"HX-Request": "true"}).content.decode()
+        assert "There is no registry to push to yet." in shown
+        assert (reverse("deployments:registry_new") in shown) == may
+
+
 def test_an_archive_is_uploaded_or_named_and_never_both(editor: Client, delivery: Delivery, node: Node) -> None:
     address = reverse("deployments:delivery_load", args=[delivery.pk])
 
