@@ -59,7 +59,7 @@ def shown_transfers(delivery: Delivery, *, here: str) -> list[ShownTransfer]:
 
 
 def push_defaults(delivery: Delivery) -> dict[str, Any]:
-    """What the forms begin with: the image that was built last, to where images went last. At most four queries.
+    """What the forms begin with: the image that was built last, to where images went last. At most three queries.
 
     The repository and tag are those of the image's name, and the repository that of this delivery's last push if there
     was one: a team's place in a registry does not change with each build.

@@ -53,7 +53,7 @@ class ImageBuild(Job):
 
 
 class ContextArchive(models.Model):
-    """An uploaded build context as it came, known by its digest.
+    """An uploaded archive as it came, known by its digest: a build context, or images to load.
 
     In the database, because that is what the page's host and the building node share.
     """

@@ -32,7 +32,7 @@ UPLOADED = "sha256:"
 
 
 def archive_folder() -> Path:
-    """Where saved and uploaded archives of this node lie."""
+    """Where the archives that this node saved lie; uploaded ones wait in the database."""
     return Path(settings.BERTH_DATA_DIR) / "archives"
 
 
