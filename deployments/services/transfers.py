@@ -74,20 +74,8 @@ def request_push(
 def request_save(delivery: Delivery, *, node: Node, image: str, image_id: str, actor: Actor) -> ImageTransfer:
     """Ask ``node`` to save its image as an archive in its data folder. Raises NotAllowedError, ConflictError."""
     actor.require(BUILD_IMAGES)
-    with transaction.atomic():
-        open_delivery(delivery.pk)
-        job = request_job(
-            ImageTransfer(
-                kind=Kind.SAVE,
-                delivery=delivery,
-                node=node,
-                image=image,
-                image_id=image_id,
-                requested_by=actor.name,
-            )
-        )
-        record_audit(actor, "image.save", image or image_id, delivery=delivery.name, node=node.name)
-    return job
+    row = ImageTransfer(kind=Kind.SAVE, delivery=delivery, node=node, image=image, image_id=image_id)
+    return _request(row, image or image_id, actor=actor)
 
 
 def request_load(delivery: Delivery, *, node: Node, path: str, actor: Actor) -> ImageTransfer:
@@ -99,13 +87,7 @@ def request_load(delivery: Delivery, *, node: Node, path: str, actor: Actor) -> 
     saved = ImageTransfer.objects.filter(kind=Kind.SAVE, state=Job.State.DONE, node=node, path=path).exists()
     if not saved and (problem := host_path_problem(path)):
         raise InvalidInputError(problem, fields={"path": [problem]})
-    with transaction.atomic():
-        open_delivery(delivery.pk)
-        job = request_job(
-            ImageTransfer(kind=Kind.LOAD, delivery=delivery, node=node, path=path, requested_by=actor.name)
-        )
-        record_audit(actor, "image.load", path, delivery=delivery.name, node=node.name)
-    return job
+    return _request(ImageTransfer(kind=Kind.LOAD, delivery=delivery, node=node, path=path), path, actor=actor)
 
 
 def request_load_upload(delivery: Delivery, *, node: Node, data: bytes, name: str, actor: Actor) -> ImageTransfer:
@@ -125,21 +107,22 @@ def request_load_upload(delivery: Delivery, *, node: Node, data: bytes, name: st
         _refuse_upload(str(error))
     digest = hashlib.sha256(data).hexdigest()
     shown = PurePosixPath(name.replace("\\", "/")).name[:200]
+    row = ImageTransfer(kind=Kind.LOAD, delivery=delivery, node=node, path=shown, digest=f"{UPLOADED}{digest}")
     with transaction.atomic():
-        open_delivery(delivery.pk)
         keep_archive(digest, data, actor=actor)
-        job = request_job(
-            ImageTransfer(
-                kind=Kind.LOAD,
-                delivery=delivery,
-                node=node,
-                path=shown,
-                digest=f"{UPLOADED}{digest}",
-                requested_by=actor.name,
-            )
-        )
-        record_audit(actor, "image.load", shown, delivery=delivery.name, node=node.name, sha256=digest)
+        job = _request(row, shown, actor=actor, sha256=digest)
     forget_unused_archives()
+    return job
+
+
+def _request(row: ImageTransfer, target: str, *, actor: Actor, **details: str) -> ImageTransfer:
+    """Ask for ``row``, audited as done to ``target``. Raises ConflictError for a closed delivery."""
+    row.requested_by = actor.name
+    with transaction.atomic():
+        open_delivery(row.delivery.pk)
+        job = request_job(row)
+        told = {"delivery": row.delivery.name, "node": row.node.name, **details}
+        record_audit(actor, f"image.{row.kind}", target, **told)
     return job
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from deployments.deliveries.pushes import step_state
-from deployments.models import Config, Delivery, ImageBuild, ImageTransfer, Job, Node
+from deployments.models import AuditEntry, Config, ContextArchive, Delivery, ImageBuild, ImageTransfer, Job, Node
 from deployments.services.registries import delete_registry
 from deployments.transfers.layers import LayerProgress, LayerState
 from tests.deployments.deliveries import only_step
@@ -222,7 +222,20 @@ def test_an_archive_is_uploaded_or_named_and_never_both(editor: Client, delivery
     assert refused.status_code == 422
     assert "This is not a whole archive of images." in refused.content.decode()
     assert sent(archive()).status_code == 303
-    assert ImageTransfer.objects.get().path == "m.tar"
+    job = ImageTransfer.objects.get()
+    assert (job.kind, job.path, job.requested_by) == ("load", "m.tar", "ed")
+    entry = AuditEntry.objects.get(action="image.load")
+    upload = ContextArchive.objects.get()
+    assert (entry.target, entry.detail["sha256"], job.digest) == ("m.tar", upload.digest, f"sha256:{upload.digest}")
+
+
+def test_an_archive_is_asked_for_and_audited(editor: Client, delivery: Delivery, node: Node) -> None:
+    asked = {"node": node.pk, "image": "tiny:1"}
+    assert editor.post(reverse("deployments:delivery_save", args=[delivery.pk]), asked).status_code == 303
+    job = ImageTransfer.objects.get()
+    assert (job.kind, job.image, job.state, job.requested_by) == ("save", "tiny:1", Job.State.PENDING, "ed")
+    entry = AuditEntry.objects.get(action="image.save")
+    assert (entry.target, entry.detail) == ("tiny:1", {"delivery": "wanted", "node": "gpu-01"})
 
 
 def test_the_form_begins_with_the_built_image_and_the_registry_of_last_time(
