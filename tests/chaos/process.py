@@ -13,6 +13,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 from tests.chaos.nursery import serve
@@ -89,6 +90,9 @@ def run_command(arguments: list[str]) -> dict[str, Any]:
     except BerthError as error:
         status = 1
         err.write(str(error))
+    except Exception:  # noqa: BLE001 - as a Python of its own would end
+        status = 1
+        err.write(traceback.format_exc())
     close_old_connections()
     return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
 
