@@ -78,7 +78,7 @@ def message_tree(conversation: Conversation) -> list[MessageFacts]:
 
 def message_facts(message: Message) -> MessageFacts:
     """One message; its answer and pictures should be loaded."""
-    answer = getattr(message, "answer", None)
+    answer = getattr(message, "answer", None) if message.role == Message.Role.ASSISTANT else None
     return MessageFacts(
         id=message.pk,
         parent=message.parent_id,

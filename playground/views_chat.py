@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -175,6 +176,7 @@ def _question(content: dict[str, Any]) -> services.Question:
 
 def _asked(asked: services.Asked) -> dict[str, Any]:
     new = [asked.answer.message] if asked.said is None else [asked.said, asked.answer.message]
+    prefetch_related_objects(new, "pictures")
     return {
         "conversation": asked.conversation.pk,
         "url": reverse("playground:conversation", args=[asked.conversation.pk]),

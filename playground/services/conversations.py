@@ -87,7 +87,8 @@ def say(
         if parent is not None and parent.role != Message.Role.ASSISTANT:
             raise InvalidInputError(_("Wait for the answer first, or ask for another one."))
         said = Message.objects.create(conversation=conversation, parent=parent, role=Message.Role.USER, content=text)
-        said.pictures.set(pictures)
+        if pictures:
+            said.pictures.set(pictures)
         if not conversation.title:
             conversation.title = _title_of(text) or pictures[0].name[:_TITLE_FROM_TEXT]
         answer = _ask(conversation, said, question)
@@ -205,8 +206,10 @@ def hint(conversation_id: int, *, leaf_id: int) -> None:
     """Tell other tabs that the conversation grew ``leaf_id``, which one of them knows already. Never raises."""
     name = conversation_hints(conversation_id)
     try:
-        client().xadd(name, {"leaf": str(leaf_id)}, maxlen=20)
-        client().expire(name, KEPT_S)
+        told = client().pipeline(transaction=False)
+        told.xadd(name, {"leaf": str(leaf_id)}, maxlen=20)
+        told.expire(name, KEPT_S)
+        told.execute()
     except RedisError as error:
         logger.warning("Other tabs of conversation %s were not told: %s", conversation_id, error)
 

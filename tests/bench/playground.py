@@ -30,20 +30,26 @@ TOKENS_PER_S: Final = 200
 COLUMNS: Final = 3
 TRACED_S: Final = 10
 SAID: Final = "Hello"
-#: From the press of Enter, by the browser's own clock for input, until the frame that has the answer's first letter is
-#: drawn: a task that was queued in the frame's callback runs when the frame is over.
+#: From the press of Enter, by the clock of the browser for input, until the browser says that it painted the answer's
+#: first words (Element Timing): a callback for the next frame would come one frame late for what a frame itself draws.
+#: What is drawn anew before it is painted is marked anew.
 WATCH: Final = """() => {
-  window.tookMs = new Promise((resolve) => {
+  window.tookMs = new Promise((resolve, reject) => {
     let pressed;
+    setTimeout(reject, 20000, new Error("no word was painted"));
     addEventListener("keydown", (event) => { pressed = event.timeStamp; }, { capture: true, once: true });
     const before = document.querySelectorAll(".turn-assistant").length;
-    const seen = new MutationObserver(() => {
-      const answer = document.querySelectorAll(".turn-assistant")[before];
-      if (!answer?.querySelector("[data-text]").textContent) return;
-      seen.disconnect();
-      requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - pressed)));
+    const marking = new MutationObserver(() => {
+      const words = document.querySelectorAll(".turn-assistant")[before]?.querySelector("[data-text] p");
+      if (words?.textContent) words.setAttribute("elementtiming", "first words");
     });
-    seen.observe(document.querySelector("[data-turns]"), { childList: true, subtree: true, characterData: true });
+    marking.observe(document.querySelector("[data-turns]"), { childList: true, subtree: true, characterData: true });
+    const painted = new PerformanceObserver((list) => {
+      painted.disconnect();
+      marking.disconnect();
+      resolve(list.getEntries()[0].renderTime - pressed);
+    });
+    painted.observe({ type: "element" });
   });
 }"""
 

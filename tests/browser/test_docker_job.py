@@ -30,8 +30,8 @@ pytestmark = [
 ]
 REPOSITORY = "berth-test/moored"
 LAYERS_MIB = (3, 5, 7)
-#: For each connection: the largest layer takes three seconds and a half, so that there is something to see.
-RATE = 2 * MIB
+#: For each connection: the largest layer takes seven seconds, so that there is something to see.
+RATE = MIB
 #: While /tmp/slow is there, an answer takes this long.
 SLOW_S = 6
 SLOW_SERVE = SERVE.replace("#!/bin/sh\n", f"#!/bin/sh\n[ -e /tmp/slow ] && sleep {SLOW_S}\n")

@@ -67,6 +67,11 @@ def test_a_first_message_begins_a_conversation_and_asks_for_an_answer(client: Cl
     assert state_of(shown)["settings"] == SAY["settings"]
 
 
+def test_a_question_waits_for_few_queries(client: Client, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(16):
+        post(client, "say/", SAY)
+
+
 def test_going_on_asking_again_and_editing_make_branches(client: Client) -> None:
     _status, first = post(client, "say/", SAY)
     said, answer = (each["id"] for each in first["messages"])

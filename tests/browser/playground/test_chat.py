@@ -97,7 +97,7 @@ def test_a_new_conversation_waits_for_the_list_with_one_timer_that_ends_with_the
     complete(ask(page, "count 20"))
     assert page.evaluate("window.listing.size") == 1
     page.evaluate("document.querySelector('[data-chat]').remove()")
-    page.wait_for_function("window.listing.size === 0")
+    page.wait_for_function("() => window.listing.size === 0")
 
 
 def test_what_was_written_before_the_scripts_ran_is_asked_with(page: Page, berth: Installation) -> None:
@@ -113,7 +113,7 @@ def test_what_was_written_before_the_scripts_ran_is_asked_with(page: Page, berth
         route.continue_()
     expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
     kept = "() => JSON.parse(sessionStorage.getItem('berth.playground.settings') ?? '{}')"
-    page.wait_for_function(f"({kept})().numbers?.max_tokens === 60")
+    page.wait_for_function(f"() => ({kept})().numbers?.max_tokens === 60")
     assert page.evaluate(kept) == {"system": "Be brief.", "numbers": {"max_tokens": 60}, "stop": [], "json_mode": True}
     expect(page.get_by_label("Max tokens")).to_have_value("60")
     expect(page.locator("#prompt")).to_have_value("Hello")

@@ -57,7 +57,7 @@ def test_columns_grow_stop_and_are_judged(page: Page, berth: Installation, compl
     bodies = page.locator(".compare-body")
     bodies.nth(0).hover()
     page.mouse.wheel(0, 4000)
-    page.wait_for_function("document.querySelectorAll('.compare-body')[2].scrollTop > 50")
+    page.wait_for_function("() => document.querySelectorAll('.compare-body')[2].scrollTop > 50")
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="3: parrot", exact=True).click()
     expect(bodies.nth(2)).to_be_in_viewport(ratio=0.3)

@@ -45,7 +45,7 @@ def test_a_load_test_is_begun_watched_compared_and_cancelled(
     assert len(set(dashes)) == 2
     page.get_by_label("parrot #1", exact=True).uncheck()
     expect(marks).to_have_count(1)
-    page.wait_for_function("location.search.includes('run=2') && !location.search.includes('run=1')")
+    page.wait_for_function("() => location.search.includes('run=2') && !location.search.includes('run=1')")
     page.reload()
     expect(marks).to_have_count(1)
     page.evaluate(AXE.read_text())
