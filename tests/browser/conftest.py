@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Response, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Response, StorageState, expect, sync_playwright
 
 from tests.browser.installation import Installation, installed
 from tests.installed import PASSWORD
@@ -79,31 +78,11 @@ def sign_in(browser: Browser, berth: Installation) -> StorageState:
     return state
 
 
-@pytest.fixture(scope="module")
-def profile(browser: Browser, berth: Installation) -> Iterator[BrowserContext]:
-    """See :func:`new_profile`."""
-    with new_profile(browser) as made:
-        yield made
-
-
-@contextlib.contextmanager
-def new_profile(browser: Browser) -> Iterator[BrowserContext]:
-    """Keeps scripts and styles from test to test: to fetch and compile them anew takes a second of a core."""
-    made = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def page(
-    profile: BrowserContext, berth: Installation, signed_in: StorageState, complaints: list[str]
-) -> Iterator[Page]:
-    """An empty tab that is signed in as the admin, in English; nothing is remembered of another test."""
-    profile.clear_cookies()
-    profile.add_cookies(cast("Any", signed_in["cookies"]))
-    opened = profile.new_page()
-    forgotten = {"origin": berth.url, "storageTypes": "local_storage"}
-    profile.new_cdp_session(opened).send("Storage.clearDataForOrigin", forgotten)
+def page(browser: Browser, berth: Installation, signed_in: StorageState, complaints: list[str]) -> Iterator[Page]:
+    """An empty tab that is signed in as the admin, in English."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", storage_state=signed_in)
+    opened = context.new_page()
     opened.set_default_timeout(WITHIN_MS)
     opened.on(
         "console",
@@ -114,8 +93,7 @@ def page(
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     _arrive_whole(opened)
     yield opened
-    for each in profile.pages:
-        each.close()
+    context.close()
 
 
 def _arrive_whole(page: Page) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState
+from playwright.sync_api import Browser, Page, StorageState
 
-from tests.browser.conftest import new_profile, sign_in
+from tests.browser.conftest import sign_in
 from tests.browser.installation import Installation
 from tests.browser.playground.servers import serving
 
@@ -23,13 +23,6 @@ def berth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def signed_in(browser: Browser, berth: Installation) -> StorageState:
     """The admin's cookies, for as long as the installation."""
     return sign_in(browser, berth)
-
-
-@pytest.fixture(scope="package")
-def profile(browser: Browser, berth: Installation) -> Iterator[BrowserContext]:
-    """One for as long as the installation."""
-    with new_profile(browser) as made:
-        yield made
 
 
 @pytest.fixture
