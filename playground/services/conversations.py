@@ -87,8 +87,7 @@ def say(
         if parent is not None and parent.role != Message.Role.ASSISTANT:
             raise InvalidInputError(_("Wait for the answer first, or ask for another one."))
         said = Message.objects.create(conversation=conversation, parent=parent, role=Message.Role.USER, content=text)
-        if pictures:
-            said.pictures.set(pictures)
+        said.pictures.add(*pictures)
         if not conversation.title:
             conversation.title = _title_of(text) or pictures[0].name[:_TITLE_FROM_TEXT]
         answer = _ask(conversation, said, question)
