@@ -1,6 +1,7 @@
 /* The Dockerfile's editor: colours beneath the textarea, a gutter with line numbers, and the review's findings in it. */
 
 import { attach } from "berth/attach";
+import { later } from "berth/later";
 import DOMPurify from "dompurify";
 
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], ALLOW_DATA_ATTR: false, RETURN_DOM_FRAGMENT: true };
@@ -9,10 +10,9 @@ const LONGEST = 50_000;
 const LEVELS = ["error", "warning", "info", "style"];
 
 async function loadHighlighter() {
-  const [{ default: highlighter }, { default: dockerfile }] = await Promise.all([
-    import("highlight.js"),
-    import("highlight.js/dockerfile"),
-  ]);
+  const [{ default: highlighter }, { default: dockerfile }] = await later(() =>
+    Promise.all([import("highlight.js"), import("highlight.js/dockerfile")]),
+  );
   highlighter.registerLanguage("dockerfile", dockerfile);
   return highlighter;
 }

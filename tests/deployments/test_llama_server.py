@@ -156,4 +156,4 @@ def test_the_real_server_says_why_it_cannot_load(bundle: ProcessRuntime, tmp_pat
     lines = [line.text for line in all_lines(bundle, "broken")]
     bundle.remove("broken")
     assert ended.exit_code == 1
-    assert cause_of(1, "\n".join(lines)) == "bad_model_path"
+    assert cause_of(1, "\n".join(lines)) == "bad_model_path", lines

@@ -129,6 +129,7 @@ attach("[data-chat]", (root) => {
   parameters.begin(state.settings);
   shown();
   document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
+  composer.begin();
   return () => {
     clearTimeout(listing.timer);
     detachShortcuts();

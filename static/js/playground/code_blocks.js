@@ -1,5 +1,6 @@
 /* Code in answers: a bar with the language and a copy button (berth/copy), and colours for languages that are known. */
 
+import { later } from "berth/later";
 import DOMPurify from "dompurify";
 
 const COLOURS = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], ALLOW_DATA_ATTR: false, RETURN_DOM_FRAGMENT: true };
@@ -9,7 +10,7 @@ const LONGEST = 50_000;
 let blocks = 0;
 
 async function colour(code, language) {
-  const { default: highlighter } = await import("highlight.js");
+  const { default: highlighter } = await later(() => import("highlight.js"));
   if (!highlighter.getLanguage(language)) return;
   const { value } = highlighter.highlight(code.textContent, { language, ignoreIllegals: true });
   code.replaceChildren(DOMPurify.sanitize(value, COLOURS));

@@ -119,6 +119,7 @@ attach("[data-compare]", (root) => {
   const first = state;
   state = { ...state, round: null };
   take(first);
+  form.begin();
   return () => {
     clearTimeout(timer);
     scrolling.stop();

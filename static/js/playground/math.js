@@ -1,5 +1,6 @@
 /* Formulas between dollar signs or TeX's brackets. KaTeX makes MathML of them: no styles, no fonts, read aloud as they are. */
 
+import { later } from "berth/later";
 import DOMPurify from "dompurify";
 
 const TAGS =
@@ -49,7 +50,7 @@ export async function dressMath(element, { display }) {
   const source = element.textContent;
   if (source.length > LONGEST) return;
   // Its small build is no module: it leaves its name on the global object.
-  await import("katex");
+  await later(() => import("katex"));
   try {
     const html = globalThis.katex.renderToString(source, { ...OPTIONS, displayMode: display });
     const fragment = DOMPurify.sanitize(html, SAFE);

@@ -125,6 +125,8 @@ attach("[data-raw]", (root) => {
     send();
   });
   part("stop")?.addEventListener("click", () => under_way?.abort());
+  // From now on presses are answered, one that came before this ran among them (early.js).
+  part("form").dispatchEvent(new Event("berth:ready", { bubbles: true }));
   return () => {
     clearTimeout(timer);
     under_way?.abort();
