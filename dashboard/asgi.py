@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 def _pages() -> Any:
     """Django behind its static files."""
-    from django.core.asgi import get_asgi_application
+    from dashboard.pages import PagesHandler
 
-    application = get_asgi_application()
+    application = PagesHandler()
     if settings.DEBUG:
         from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 

@@ -174,7 +174,7 @@ def read_environment() -> Environment:
         role=role,
         redis_url=redis_url or _running_redis(data_dir),
         embedded_redis=embedded_redis or not redis_url,
-        database=_database(database_url, data_dir),
+        database=_database(database_url, data_dir) | (_KEPT_CONNECTIONS if role == "web" else {}),
         node_address=node_address,
         models_network=models_network,
         host_paths=tuple(Path(path) for path in host_paths.split(":") if path),
@@ -202,6 +202,11 @@ def _running_redis(data_dir: Path) -> str:
         return redis_url_file(data_dir).read_text().strip()
     except OSError:
         return "unix:///berth-is-not-running.sock"
+
+
+#: Of the threads that make pages (dashboard/pages.py): a new one for each page reads the whole schema anew, and costs
+#: as much as the page's own queries. One that the database closed meanwhile is noticed, and made anew.
+_KEPT_CONNECTIONS: dict[str, Any] = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 def _database(url: str, data_dir: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec
 
-from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
@@ -92,8 +93,15 @@ def log_download(request: PageRequest, deployment_id: int, attempt: int) -> Stre
 
 async def _parts(first: str, lines: Iterator[str]) -> AsyncIterator[str]:
     yield first
-    while part := await sync_to_async(lambda: "".join(islice(lines, FILE_LINES)))():
+    while part := await asyncio.to_thread(_part, lines):
         yield part
+
+
+def _part(lines: Iterator[str]) -> str:
+    try:
+        return "".join(islice(lines, FILE_LINES))
+    finally:
+        close_old_connections()
 
 
 def _item(piece: Piece) -> dict[str, Any]:

@@ -60,7 +60,7 @@ export class Composer {
 
   async submit() {
     const text = this.prompt.value.trim();
-    const pictures = this.pictures.ids;
+    const pictures = this.pictures.shown;
     if ((!text && pictures.length === 0) || this.busy || this.sending || !this.maySend) return;
     this.sending = true;
     this.tell();

@@ -5,16 +5,16 @@
 
 {
   const KEY = "berth_pressed";
-  const isAgain = sessionStorage.getItem(KEY) === location.href && performance.getEntriesByType("navigation")[0]?.type === "reload";
+  let isAgain = sessionStorage.getItem(KEY) === location.href && performance.getEntriesByType("navigation")[0]?.type === "reload";
   sessionStorage.removeItem(KEY);
 
   const waiting = (element) => {
-    const form = element?.closest("form[data-sends]");
+    const form = element?.closest("form[data-early]");
     return form && !("ready" in form.dataset) ? form : null;
   };
   const sends = (form, { key, isComposing, shiftKey, ctrlKey, metaKey }) => {
     if (key !== "Enter" || isComposing) return false;
-    const alone = form.dataset.sends === "enter" && !form.querySelector("[data-set]")?.checked;
+    const alone = form.dataset.early === "enter" && !form.querySelector("[data-set]")?.checked;
     return alone ? !shiftKey : ctrlKey || metaKey;
   };
 
@@ -41,6 +41,7 @@
   addEventListener("berth:ready", ({ target: form }) => {
     form.dataset.ready = "";
     if (!("pressed" in form.dataset) && !isAgain) return;
+    isAgain = false;
     delete form.dataset.pressed;
     form.requestSubmit();
   });

@@ -77,6 +77,8 @@ attach("[data-image-composer]", (form) => {
   form.addEventListener("htmx:afterRequest", asked);
   form.addEventListener("change", chosen);
   form.addEventListener("keydown", key);
+  // One that came before this ran among them (early.js).
+  form.dispatchEvent(new Event("berth:ready", { bubbles: true }));
   return () => {
     detachMask();
     form.removeEventListener("htmx:afterRequest", asked);

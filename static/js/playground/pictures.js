@@ -27,6 +27,11 @@ export class Pictures {
     return this.items.map((item) => item.id);
   }
 
+  /** As messages have them. */
+  get shown() {
+    return this.items.map(({ id, name, width, height }) => ({ id, name, width, height }));
+  }
+
   takeFrom(event, transfer) {
     const files = [...(transfer?.files ?? [])];
     if (files.length === 0) return;

@@ -6,6 +6,10 @@ import { AnswerSocket } from "berth/playground/socket";
 import { Tree } from "berth/playground/tree";
 import { words } from "berth/playground/words";
 
+/* What was asked and has no number of the server's yet is newer than everything that has one. */
+const SAID = Number.MAX_SAFE_INTEGER - 1;
+const ANSWER = Number.MAX_SAFE_INTEGER;
+
 export class Session {
   /** `shown()` after the branch changed, `changed(id, {over})` for an answer, `connected(yes)`, `begun(url)` once. */
   constructor(base, state, { shown, changed, connected, begun }) {
@@ -34,27 +38,40 @@ export class Session {
   }
 
   followLive() {
-    for (const { answer } of this.tree.nodes.values()) if (answer?.live) this.socket.follow(answer.answer, answer.sequence);
+    for (const { id, answer } of this.tree.nodes.values()) if (answer?.live && id !== ANSWER) this.socket.follow(answer.answer, answer.sequence);
   }
 
   /** Say something; `edits` is the message that it replaces. */
   async say({ text, pictures, edits }, question) {
     const parent = edits ? edits.parent : this.path.findLast((message) => message.role === "assistant")?.id ?? null;
-    await this.ask("say/", { conversation: this.conversation, parent, text, pictures, ...question });
+    const asked = { conversation: this.conversation, parent, text, pictures: pictures.map(({ id }) => id), ...question };
+    await this.ask("say/", asked, [{ id: SAID, parent, role: "user", text, pictures }, answerTo(SAID, question)]);
   }
 
   async again(message, question) {
-    await this.ask("again/", { message: message.id, ...question });
+    const said = message.role === "user" ? message.id : message.parent;
+    await this.ask("again/", { message: message.id, ...question }, [answerTo(said, question)]);
   }
 
-  /** Word of what this tab asks may come before the answer to it. */
-  async ask(address, question) {
+  /** Ask, and show `messages` meanwhile. Word of what this tab asks may come before the answer to it. */
+  async ask(address, question, messages) {
+    const before = this.leaf;
     this.asking = post(`${this.base}${address}`, question);
-    this.take(await this.asking);
+    this.tree.add(messages);
+    this.leaf = ANSWER;
+    this.tell.shown();
+    try {
+      this.take(await this.asking);
+    } catch (error) {
+      for (const { id } of messages) this.tree.remove(id);
+      this.leaf = before;
+      this.tell.shown();
+      throw error;
+    }
   }
 
   take(asked) {
-    this.tree.add(asked.messages);
+    for (const message of asked.messages) this.tree.rename(message.role === "user" ? SAID : ANSWER, message);
     this.leaf = asked.leaf;
     const isNew = this.conversation === null;
     this.conversation = asked.conversation;
@@ -64,8 +81,9 @@ export class Session {
     if (isNew) this.tell.begun(asked.url);
   }
 
-  stopAll() {
-    return Promise.all(this.growing.map((message) => post(`${this.base}answers/${message.id}/stop/`)));
+  async stopAll() {
+    await this.asking?.catch(() => {});
+    await Promise.all(this.growing.map((message) => post(`${this.base}answers/${message.id}/stop/`)));
   }
 
   /** Look at the branch of another version. */
@@ -123,4 +141,10 @@ export class Session {
   stop() {
     this.socket.stop();
   }
+}
+
+/** What an answer is until the server tells of it. */
+function answerTo(parent, { config }) {
+  const answer = { answer: ANSWER, config, text: "", reasoning: "", facts: {}, state: "asked", live: true, sequence: 0 };
+  return { id: ANSWER, parent, role: "assistant", text: "", pictures: [], answer };
 }

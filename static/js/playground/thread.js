@@ -2,6 +2,7 @@
 
 import { noteRate } from "berth/playground/figures";
 import { attachEnd } from "berth/playground/end";
+import { warmUp } from "berth/playground/growing";
 import { TurnView } from "berth/playground/turn_view";
 
 const TICK_MS = 500;
@@ -20,10 +21,12 @@ export class Thread {
     this.waiting = [];
     this.timer = setInterval(() => this.tick(), TICK_MS);
     this.stopFollowing = attachEnd(element);
+    idle(warmUp);
   }
 
   /** Show these messages, in this order; `versionsOf(message)` gives the branches beside one. */
   show(path, versionsOf) {
+    this.rename();
     const wanted = new Set(path.map((message) => message.id));
     for (const [id, view] of this.views) {
       if (wanted.has(id)) continue;
@@ -44,6 +47,16 @@ export class Thread {
     for (const group of this.element.querySelectorAll(".turn-group:empty")) group.remove();
     this.last = path.at(-1);
     if (this.waiting.length > 0) idle((deadline) => this.drawWaiting(deadline));
+  }
+
+  /** What was drawn before the server had it has a number now. */
+  rename() {
+    for (const [id, view] of [...this.views]) {
+      if (view.message.id === id) continue;
+      this.views.delete(id);
+      this.views.set(view.message.id, view);
+      view.name();
+    }
   }
 
   /** What goes away is the end of a branch, so that the groups before stay full. */

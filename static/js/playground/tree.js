@@ -15,6 +15,17 @@ export class Tree {
     }
   }
 
+  /** What stood under `id` is `message`. */
+  rename(id, message) {
+    const node = this.nodes.get(id);
+    this.nodes.delete(id);
+    this.nodes.set(message.id, Object.assign(node ?? {}, message));
+  }
+
+  remove(id) {
+    this.nodes.delete(id);
+  }
+
   get(id) {
     return this.nodes.get(id);
   }

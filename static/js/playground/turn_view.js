@@ -13,12 +13,16 @@ export class TurnView {
     this.message = message;
     this.context = context;
     this.element = document.querySelector(`template[data-turn="${message.role}"]`).content.firstElementChild.cloneNode(true);
-    this.element.dataset.message = message.id;
+    this.name();
     this.isAnswer = message.role === "assistant";
     this.text = this.isAnswer ? new GrowingText(this.part("text")) : null;
     this.began = performance.now();
     this.notBefore = 0;
     if (!this.isAnswer) this.drawSaid();
+  }
+
+  name() {
+    this.element.dataset.message = this.message.id;
   }
 
   part(name) {

@@ -73,7 +73,7 @@ for name, engine in {engines!r}:
     Config.objects.filter(name=name).update(engine=engine)
     for run in Deployment.objects.filter(config__name=name):
         Deployment.objects.filter(pk=run.pk).update(spec=dict(run.spec, engine=engine))
-assert publish_routes()
+publish_routes()  # nothing to do where the sweep was first
 """
 
 

@@ -26,7 +26,8 @@ class Held:
     def __init__(self, page: Page, berth: Installation, script: str, address: str) -> None:
         self.page = page
         self._routes: list[Route] = []
-        page.route(re.compile(rf"/js/playground/{script}\.[0-9a-f]+\.js"), self._hold)
+        self._script = re.compile(rf"/js/playground/{script}\.[0-9a-f]+\.js")
+        page.route(self._script, self._hold)
         page.goto(f"{berth.url}/playground/{address}", wait_until="commit")
 
     def _hold(self, route: Route) -> None:
@@ -43,6 +44,7 @@ class Held:
         """Let the script come, and wait until the page is live."""
         (route,) = self._routes
         route.continue_()
+        self.page.unroute(self._script)
         self.page.wait_for_load_state("load")
         expect(self.page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
 
@@ -102,6 +104,7 @@ def test_a_message_sent_before_a_page_is_loaded_again_is_sent(page: Page, berth:
     page.unroute(script)
     expect(page.locator(".turn-user")).to_have_text(re.compile(re.escape(TYPED)))
     expect(page.locator(".turn-assistant")).to_have_attribute("aria-busy", "false")
+    page.wait_for_url("**/playground/c/*/")
     page.reload()
     expect(page.locator(".turn-user")).to_have_count(1)
 
@@ -121,6 +124,13 @@ def test_a_raw_request_sent_before_the_scripts_ran_is_sent(page: Page, berth: In
     send(held.field("Body, as JSON"), by, "Control+Enter")
     held.let_go()
     expect(page.get_by_role("region", name="Answer", exact=True)).to_contain_text("200")
+
+
+def test_an_image_asked_for_before_the_scripts_ran_is_drawn(page: Page, berth: Installation) -> None:
+    held = Held(page, berth, "images", "images/?config=retoucher")
+    held.field("Prompt").press("Control+Enter")
+    held.let_go()
+    expect(page.get_by_alt_text(TYPED)).to_be_visible()
 
 
 def send(field: Locator, by: str, key: str) -> None:
