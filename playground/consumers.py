@@ -9,6 +9,7 @@ from deployments.consumers import PageConsumer
 from deployments.redis import RedisError, async_client
 
 from .answers.following import Follower, Wanted
+from .answers.pages import LONGEST_NAME
 
 _LARGEST_NUMBER: Final = 2**53
 
@@ -16,8 +17,8 @@ _LARGEST_NUMBER: Final = 2**53
 class AnswerConsumer(PageConsumer):
     """``/ws/answers/``: answers as they arrive, and whether the open conversation changed in another tab.
 
-    The page says ``{"follow": {"<answer>": <last number or null>}, "conversation": <id or null>}`` as often as it
-    likes; the last one counts. It hears ``snapshot``, ``delta``, ``over``, ``gone`` and ``changed``, see
+    The page says ``{"follow": {"<answer>": <last number or null>}, "conversation": <id or null>, "page": <name>}`` as
+    often as it likes; the last one counts. What it asks for under that name it hears without following it. It hears ``snapshot``, ``delta``, ``over``, ``gone`` and ``changed``, see
     :meth:`Follower.messages`. After a lost connection it asks with the numbers that it has, and gets what it lacks.
     """
 
@@ -36,6 +37,8 @@ class AnswerConsumer(PageConsumer):
             async for message in follower.messages():
                 await self.tell(message)
         finally:
+            if self._follower is not None:
+                self._follower.leave()
             await redis.aclose()
 
     def hear(self, message: dict[str, Any]) -> bool:
@@ -49,14 +52,17 @@ class AnswerConsumer(PageConsumer):
 
 
 def _wanted(message: dict[str, Any]) -> Wanted | None:
-    follow, conversation_id = message.get("follow"), message.get("conversation")
+    follow, conversation_id, page = message.get("follow"), message.get("conversation"), message.get("page", "")
+    if not isinstance(page, str) or len(page) > LONGEST_NAME:
+        return None
     if not isinstance(follow, dict) or not (conversation_id is None or _is_number(conversation_id)):
         return None
     if not all(
         key.isdecimal() and len(key) < 16 and (have is None or _is_number(have)) for key, have in follow.items()
     ):
         return None
-    return Wanted(answers={int(key): have for key, have in follow.items()}, conversation_id=conversation_id)
+    answers = {int(key): have for key, have in follow.items()}
+    return Wanted(answers=answers, conversation_id=conversation_id, page=page)
 
 
 def _is_number(value: object) -> bool:

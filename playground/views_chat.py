@@ -171,7 +171,11 @@ def delete(request: PageRequest, pk: int) -> HttpResponseBase:
 
 
 def _question(content: dict[str, Any]) -> services.Question:
-    return services.Question(config=text_in(content, "config"), settings=read_settings(content.get("settings") or {}))
+    return services.Question(
+        config=text_in(content, "config"),
+        settings=read_settings(content.get("settings") or {}),
+        page=text_in(content, "page"),
+    )
 
 
 def _asked(asked: services.Asked) -> dict[str, Any]:

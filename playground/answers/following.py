@@ -18,6 +18,7 @@ from playground.models import Answer, Conversation
 from .database import in_database
 from .facts import AnswerFacts, facts_of
 from .names import answer_deltas, conversation_hints
+from .pages import pages
 from .runner import runner
 from .storing import interrupt_dead_answers, is_dead
 
@@ -47,10 +48,14 @@ class _Followed:
 
 @dataclass(kw_only=True)
 class Wanted:
-    """What a page wants to hear of: answers by id with the number of the last delta that it has, a conversation."""
+    """What a page wants to hear of: answers by id with the number of the last delta that it has, a conversation.
+
+    ``page`` is the name that it asks under; what it asks for is followed before it says so.
+    """
 
     answers: dict[int, int | None] = field(default_factory=dict)
     conversation_id: int | None = None
+    page: str = ""
 
 
 class Follower:
@@ -61,6 +66,8 @@ class Follower:
         self._redis = redis
         self._silent_s = silent_s
         self._followed: dict[int, _Followed] = {}
+        self._unnamed: set[int] = set()
+        self._page = ""
         self._conversation_id: int | None = None
         # Empty until the conversation is known to be this person's.
         self._hint_after = ""
@@ -74,10 +81,28 @@ class Follower:
             answer_id: known.get(answer_id) or self._begun(answer_id, have)
             for answer_id, have in list(wanted.answers.items())[:MOST_FOLLOWED]
         }
+        self._unnamed &= known.keys() - self._followed.keys()
+        self._followed |= {answer_id: known[answer_id] for answer_id in self._unnamed}
+        if wanted.page != self._page:
+            self.leave()
+            self._page = wanted.page
+            if self._page:
+                pages.open(self._user_id, self._page, self.begin)
         if wanted.conversation_id != self._conversation_id:
             self._conversation_id, self._hint_after = wanted.conversation_id, ""
             self._has_waited = False
         self._changed.set()
+
+    def begin(self, answer_id: int) -> None:
+        """Follow an answer that this page asked for: its first word does not wait until the page names it."""
+        if answer_id not in self._followed and len(self._unnamed) < MOST_FOLLOWED:
+            self._followed[answer_id] = _Followed(needs_row=False)
+            self._unnamed.add(answer_id)
+            self._changed.set()
+
+    def leave(self) -> None:
+        """The page is gone. Safe to repeat."""
+        pages.close(self._user_id, self._page, self.begin)
 
     def _begun(self, answer_id: int, have: int | None) -> _Followed:
         """The row of an answer that this process makes says nothing that the page lacks: nobody waits for it."""

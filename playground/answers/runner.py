@@ -18,6 +18,7 @@ from playground.protocols.streaming import GatewayClient, open_gateway_client
 from playground.request_client import gateway_url
 
 from .making import Making
+from .pages import pages
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -68,19 +69,22 @@ class Runner:
         found = self._makings.get(answer_id)
         return found is not None and found[0].owner_id == owner_id
 
-    def begin(self, answer_id: int, *, owner_id: int, language: str) -> None:
-        """Make this answer of ``owner_id``. Where no loop serves, as in a command, it will be marked as interrupted."""
+    def begin(self, answer_id: int, *, owner_id: int, language: str, page: str = "") -> None:
+        """Make this answer of ``owner_id``, for whose ``page`` it is.
+
+        Where no loop serves, as in a command, it will be marked as interrupted.
+        """
         if self._loop is None:
             logger.warning("Answer %s is not made, since this process serves no pages.", answer_id)
             return
-        self._loop.call_soon_threadsafe(self._begin, answer_id, owner_id, language)
+        self._loop.call_soon_threadsafe(self._begin, answer_id, owner_id, language, page)
 
     def end(self, answer_id: int) -> None:
         """Stop this answer if this process makes it."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end, answer_id)
 
-    def _begin(self, answer_id: int, owner_id: int, language: str) -> None:
+    def _begin(self, answer_id: int, owner_id: int, language: str, page: str) -> None:
         if self._client is None or self._redis is None or answer_id in self._makings:
             return
         making = Making(
@@ -94,6 +98,7 @@ class Runner:
         task = asyncio.create_task(making.run(), name=f"answer {answer_id}")
         self._makings[answer_id] = making, task
         task.add_done_callback(lambda done: self._ended(answer_id, done))
+        pages.tell(owner_id, page, answer_id)
 
     def _end(self, answer_id: int) -> None:
         if answer_id in self._makings:

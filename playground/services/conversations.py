@@ -48,10 +48,11 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked for: of ``config``, with ``settings``."""
+    """What is asked for: of ``config``, with ``settings``, by the open page of that name."""
 
     config: str
     settings: ChatSettings
+    page: str = ""
 
 
 def begin_conversation(
@@ -174,11 +175,12 @@ def _ask(conversation: Conversation, said: Message, question: Question) -> Answe
         )
     if Message.objects.filter(conversation=conversation).count() >= MOST_MESSAGES:
         raise InvalidInputError(_("This conversation has 5,000 messages. Begin another one."))
-    return begin_answer(conversation, said, config=question.config, protocol=protocol, kept=question.settings.to_json())
+    kept = question.settings.to_json()
+    return begin_answer(conversation, said, config=question.config, protocol=protocol, kept=kept, page=question.page)
 
 
 def begin_answer(
-    conversation: Conversation, said: Message, *, config: str, protocol: str, kept: dict[str, Any]
+    conversation: Conversation, said: Message, *, config: str, protocol: str, kept: dict[str, Any], page: str = ""
 ) -> Answer:
     """The row of an answer, whose task begins when the caller's transaction is committed.
 
@@ -196,7 +198,7 @@ def begin_answer(
     conversation.save(update_fields=["leaf", "config", "settings", "title", "updated_at"])
     language = translation.get_language() or "en"
     owner_id = conversation.owner_id
-    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language))
+    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language, page=page))
     transaction.on_commit(lambda: hint(conversation.pk, leaf_id=message.pk))
     return answer
 

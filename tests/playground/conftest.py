@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import redis
+from asgiref.sync import sync_to_async
 from django.conf import settings
 
 if TYPE_CHECKING:
@@ -79,3 +80,16 @@ async def gateway(
     async with serve_gateway(application, http=http) as url, aiohttp.ClientSession(url, headers=headers) as session:
         yield RunningGateway(application=application, url=url, client=session, redis=client)
     client.close()
+
+
+@pytest.fixture
+async def person(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[User]:
+    """An operator whose answers are made through ``gateway``, and the config "tiny"."""
+    from playground.answers import runner as running
+    from tests.playground.chatting import a_config
+
+    monkeypatch.setattr(running, "gateway_url", lambda: gateway.url)
+    await sync_to_async(a_config)()
+    await running.runner.start()
+    yield await sync_to_async(make_person)("ops", "operator")
+    await running.runner.stop()

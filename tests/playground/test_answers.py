@@ -46,18 +46,6 @@ FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n
 WHOLE = [frame("He"), frame("llo 你好"), FINISH, USAGE, STREAM[-1]]
 
 
-@pytest.fixture
-async def person(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[User]:
-    """An operator whose answers are made through ``gateway``, and the config "tiny"."""
-    from tests.playground.conftest import make_person
-
-    monkeypatch.setattr(running, "gateway_url", lambda: gateway.url)
-    await sync_to_async(a_config)()
-    await runner.start()
-    yield await sync_to_async(make_person)("ops", "operator")
-    await runner.stop()
-
-
 async def test_an_answer_is_made_kept_and_measured(gateway: RunningGateway, person: User) -> None:
     async with ScriptedUpstream(scripts.saying(*WHOLE)) as upstream:
         await gateway.serve(upstream.route(7))

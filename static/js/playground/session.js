@@ -56,7 +56,8 @@ export class Session {
   /** Ask, and show `messages` meanwhile. Word of what this tab asks may come before the answer to it. */
   async ask(address, question, messages) {
     const before = this.leaf;
-    this.asking = post(`${this.base}${address}`, question);
+    this.socket.expect();
+    this.asking = post(`${this.base}${address}`, { ...question, page: this.socket.name });
     this.tree.add(messages);
     this.leaf = ANSWER;
     this.tell.shown();
@@ -65,6 +66,7 @@ export class Session {
     } catch (error) {
       for (const { id } of messages) this.tree.remove(id);
       this.leaf = before;
+      this.socket.known();
       this.tell.shown();
       throw error;
     }
@@ -75,10 +77,11 @@ export class Session {
     this.leaf = asked.leaf;
     const isNew = this.conversation === null;
     this.conversation = asked.conversation;
-    this.followLive();
-    if (isNew) this.socket.watch(this.conversation);
     this.tell.shown();
     if (isNew) this.tell.begun(asked.url);
+    this.followLive();
+    this.socket.known();
+    if (isNew) this.socket.watch(this.conversation);
   }
 
   async stopAll() {

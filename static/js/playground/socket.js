@@ -9,6 +9,8 @@ export class AnswerSocket {
     this.hear = hear;
     this.state = state;
     this.followed = new Map();
+    this.name = Math.random().toString(36).slice(2);
+    this.early = null;
     this.conversation = null;
     this.failures = 0;
     this.retry = () => !this.socket && this.wanted && this.connect();
@@ -18,6 +20,18 @@ export class AnswerSocket {
 
   get wanted() {
     return this.conversation !== null || this.followed.size > 0;
+  }
+
+  /** This page asks for an answer under its name: what comes of it is kept until its number is known. */
+  expect() {
+    this.early = [];
+  }
+
+  /** The number is followed, or there is none: take what was kept. */
+  known() {
+    const early = this.early ?? [];
+    this.early = null;
+    for (const message of early) this.take(message);
   }
 
   /** Follow `answer` from its delta number `have` on; null: from its row. */
@@ -40,7 +54,7 @@ export class AnswerSocket {
       queueMicrotask(() => {
         this.isTelling = false;
         if (this.socket?.readyState !== WebSocket.OPEN) return;
-        this.socket.send(JSON.stringify({ follow: Object.fromEntries(this.followed), conversation: this.conversation }));
+        this.socket.send(JSON.stringify({ follow: Object.fromEntries(this.followed), conversation: this.conversation, page: this.name }));
       });
     }
   }
@@ -62,7 +76,7 @@ export class AnswerSocket {
   take(message) {
     const { type, answer, sequence } = message;
     if (type === "changed") return this.hear(message);
-    if (!this.followed.has(answer)) return undefined;
+    if (!this.followed.has(answer)) return this.early?.push(message);
     if (type === "delta") {
       const have = this.followed.get(answer) ?? 0;
       if (sequence <= have) return undefined;

@@ -1,0 +1,127 @@
+"""The page that asks hears its answer at once: before it knows the answer's number, and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from aiohttp import web
+from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from django.conf import settings
+
+from playground.answers.pages import Pages, pages
+from playground.chat.settings import ChatSettings
+from playground.services.conversations import Question
+from playground.websocket_urls import websocket_urlpatterns
+from tests.fakes import upstream as scripts
+from tests.fakes.gateway import RunningGateway
+from tests.fakes.upstream import STREAM, USAGE, ScriptedUpstream, frame
+from tests.fakes.websocket import FakeWebsocket
+from tests.playground.chatting import ask, ended
+from tests.playground.conftest import make_person
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+WHOLE = [frame("He"), frame("llo"), FINISH, USAGE, STREAM[-1]]
+
+
+async def opened(user: User, name: str) -> FakeWebsocket:
+    """A page of a new conversation, which asks under ``name``."""
+    router = URLRouter(websocket_urlpatterns)  # type: ignore[arg-type]  # typed for patterns of Channels' own
+    page = FakeWebsocket(router, "/ws/answers/", user=user, origin=settings.BERTH_ORIGINS[0])
+    assert await page.connect() is None
+    await page.send({"follow": {}, "conversation": None, "page": name})
+    return page
+
+
+async def told_to_the_end(page: FakeWebsocket) -> list[dict[str, Any]]:
+    """What the page hears until its answer is over."""
+    told = [await page.receive()]
+    while told[-1]["type"] != "over":
+        told.append(await page.receive())
+    return told
+
+
+def question(page: str) -> Question:
+    return Question(config="tiny", settings=ChatSettings(), page=page)
+
+
+async def test_the_page_that_asks_hears_its_answer_unasked(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis
+) -> None:
+    mine, another = await opened(person, "one"), await opened(person, "two")
+    stranger = await opened(await sync_to_async(make_person)("nora", "operator"), "one")
+    async with ScriptedUpstream(scripts.saying(*WHOLE)) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person, question=question("one"))
+        told = await told_to_the_end(mine)
+        await ended(asked.answer.pk)
+    assert {each["answer"] for each in told} == {asked.answer.pk}
+    deltas = [each for each in told if each["type"] == "delta"]
+    assert deltas[0]["after"] == 0
+    assert "".join(each["text"] for each in deltas) == "Hello"
+    assert told[-1]["text"] == "Hello"
+    assert await another.is_quiet(0.3)
+    assert await stranger.is_quiet(0.1)
+    for page in (mine, another, stranger):
+        await page.leave()
+
+
+async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis
+) -> None:
+    page, goes_on = await opened(person, "one"), asyncio.Event()
+
+    async def pausing(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(WHOLE[0])
+        await goes_on.wait()
+        await response.write(b"".join(WHOLE[1:]))
+        await response.write_eof()
+        return response
+
+    async with ScriptedUpstream(pausing) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person, question=question("one"))
+        first = await page.receive()
+        # Something else is wanted meanwhile: what was not named yet stays.
+        await page.send({"follow": {}, "conversation": None, "page": "one"})
+        await page.send({"follow": {str(asked.answer.pk): first["sequence"]}, "conversation": None, "page": "one"})
+        goes_on.set()
+        told = [first, *await told_to_the_end(page)]
+        await ended(asked.answer.pk)
+    assert [each["type"] for each in told].count("snapshot") == 0
+    assert "".join(each.get("text", "") for each in told if each["type"] == "delta") == "Hello"
+    numbers = [each["sequence"] for each in told if each["type"] == "delta"]
+    assert numbers == sorted(set(numbers))
+    await page.leave()
+
+
+async def test_a_page_that_left_is_forgotten(person: User, redis_server: redis.Redis) -> None:
+    page = await opened(person, "one")
+    assert await page.is_quiet(0.1)
+    heard: list[int] = []
+    await page.leave()
+    pages.open(person.pk, "two", heard.append)
+    pages.tell(person.pk, "one", 1)
+    pages.tell(person.pk, "two", 2)
+    pages.close(person.pk, "two", heard.append)
+    pages.tell(person.pk, "two", 3)
+    assert heard == [2]
+
+
+def test_a_late_close_leaves_the_socket_that_followed() -> None:
+    known, heard = Pages(), []
+    first, second = heard.append, heard.extend
+    known.open(1, "one", first)
+    known.open(1, "one", lambda answer_id: second([answer_id]))
+    known.close(1, "one", first)
+    known.tell(1, "one", 7)
+    assert heard == [7]
