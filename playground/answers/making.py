@@ -57,6 +57,7 @@ class Making:
         *,
         owner_id: int,
         language: str,
+        plan: Plan | None = None,
         client: GatewayClient,
         redis: Redis,
         gateway_url: Callable[[], str],
@@ -65,6 +66,7 @@ class Making:
         self._answer_id = answer_id
         self.owner_id = owner_id
         self._language = language
+        self._plan = plan
         self._client = client
         self._redis = redis
         self._gateway_url = gateway_url
@@ -114,7 +116,7 @@ class Making:
         # Sentences of this task are for the person who asked.
         with translation.override(self._language):
             try:
-                plan = await in_database(make_plan, self._answer_id)
+                plan = self._plan or await in_database(make_plan, self._answer_id)
                 try:
                     await self._read(plan)
                 finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deployments.models import Deployment
 from playground.chat.settings import read_settings
 from playground.drawing.engines import PROTOCOL as IMAGES
@@ -23,15 +25,22 @@ def make_plan(answer_id: int) -> Plan:
     answer = Answer.objects.select_related("message__conversation", "message__parent").get(pk=answer_id)
     if answer.protocol == IMAGES:
         return plan_images(answer)
+    return plan_chat(answer, branch_above(answer.message))
+
+
+def plan_chat(answer: Answer, branch: Sequence[Message]) -> Plan:
+    """The request for an answer to the last of ``branch``, whose pictures should be loaded: no query of its own.
+
+    Raises InvalidInputError for kept settings that are no longer understood.
+    """
     protocol = CHAT_PROTOCOLS[answer.protocol]
-    branch = branch_above(answer.message)
     question = ChatQuestion(
         model=answer.config,
         turns=tuple(_turn(message) for message in branch if _says_something(message)),
         settings=read_settings(answer.settings),
     )
     return Plan(
-        answer_id=answer_id,
+        answer_id=answer.pk,
         user_id=answer.message.conversation.owner_id,
         path=protocol.path,
         body=protocol.body(question),

@@ -17,6 +17,7 @@ from deployments.redis import async_client
 from playground.protocols.streaming import GatewayClient, open_gateway_client
 from playground.request_client import gateway_url
 
+from .asked import Plan
 from .making import Making
 from .pages import pages
 
@@ -69,28 +70,29 @@ class Runner:
         found = self._makings.get(answer_id)
         return found is not None and found[0].owner_id == owner_id
 
-    def begin(self, answer_id: int, *, owner_id: int, language: str, page: str = "") -> None:
-        """Make this answer of ``owner_id``, for whose ``page`` it is.
+    def begin(self, answer_id: int, *, owner_id: int, language: str, page: str = "", plan: Plan | None = None) -> None:
+        """Make this answer of ``owner_id``, who asked on ``page``; without a plan it is read from the database.
 
         Where no loop serves, as in a command, it will be marked as interrupted.
         """
         if self._loop is None:
             logger.warning("Answer %s is not made, since this process serves no pages.", answer_id)
             return
-        self._loop.call_soon_threadsafe(self._begin, answer_id, owner_id, language, page)
+        self._loop.call_soon_threadsafe(self._begin, answer_id, owner_id, language, page, plan)
 
     def end(self, answer_id: int) -> None:
         """Stop this answer if this process makes it."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end, answer_id)
 
-    def _begin(self, answer_id: int, owner_id: int, language: str, page: str) -> None:
+    def _begin(self, answer_id: int, owner_id: int, language: str, page: str, plan: Plan | None) -> None:
         if self._client is None or self._redis is None or answer_id in self._makings:
             return
         making = Making(
             answer_id,
             owner_id=owner_id,
             language=language,
+            plan=plan,
             client=self._client,
             redis=self._redis,
             gateway_url=gateway_url,

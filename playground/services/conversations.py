@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -20,6 +21,7 @@ from deployments.exceptions import ConflictError, InvalidInputError, NotFoundErr
 from deployments.models import Config
 from deployments.redis import RedisError, client
 from playground.answers.names import KEPT_S, conversation_hints
+from playground.answers.plan import plan_chat
 from playground.answers.runner import runner
 from playground.answers.storing import DEAD_AFTER, ask_to_stop, interrupt_dead_answers
 from playground.chat.settings import ChatSettings
@@ -194,11 +196,16 @@ def begin_answer(
     answer = Answer.objects.create(
         message=message, config=config, protocol=protocol, settings=kept, heartbeat_at=timezone.now()
     )
+    plan = None
+    if said.parent_id is None and protocol in CHAT_PROTOCOLS:
+        # The first question of a conversation needs nothing that is not here.
+        prefetch_related_objects([said, message], "pictures")
+        plan = plan_chat(answer, [said])
     conversation.leaf, conversation.config, conversation.settings = message, config, kept
     conversation.save(update_fields=["leaf", "config", "settings", "title", "updated_at"])
     language = translation.get_language() or "en"
     owner_id = conversation.owner_id
-    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language, page=page))
+    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language, page=page, plan=plan))
     transaction.on_commit(lambda: hint(conversation.pk, leaf_id=message.pk))
     return answer
 
