@@ -18,8 +18,9 @@ class AnswerConsumer(PageConsumer):
     """``/ws/answers/``: answers as they arrive, and whether the open conversation changed in another tab.
 
     The page says ``{"follow": {"<answer>": <last number or null>}, "conversation": <id or null>, "page": <name>}`` as
-    often as it likes; the last one counts. What it asks for under that name it hears without following it. It hears ``snapshot``, ``delta``, ``over``, ``gone`` and ``changed``, see
-    :meth:`Follower.messages`. After a lost connection it asks with the numbers that it has, and gets what it lacks.
+    often as it likes; the last one counts. What it asks for under that name it hears without following it. It hears
+    ``snapshot``, ``delta``, ``over``, ``gone`` and ``changed``, see :meth:`Follower.messages`. After a lost connection
+    it asks with the numbers that it has, and gets what it lacks.
     """
 
     _follower: Follower | None = None

@@ -116,7 +116,7 @@ class Making:
         # Sentences of this task are for the person who asked.
         with translation.override(self._language):
             try:
-                plan = self._plan or await in_database(make_plan, self._answer_id)
+                plan = await in_database(make_plan, self._answer_id) if self._plan is None else self._plan
                 try:
                     await self._read(plan)
                 finally:

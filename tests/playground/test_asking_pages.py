@@ -118,7 +118,8 @@ async def test_a_page_that_left_is_forgotten(person: User, redis_server: redis.R
 
 
 def test_a_late_close_leaves_the_socket_that_followed() -> None:
-    known, heard = Pages(), []
+    known = Pages()
+    heard: list[int] = []
     first, second = heard.append, heard.extend
     known.open(1, "one", first)
     known.open(1, "one", lambda answer_id: second([answer_id]))
