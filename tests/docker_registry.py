@@ -24,22 +24,24 @@ USER, PASSWORD = "pusher", "correct horse battery"
 PASSWORD_HASH = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS"
 
 
-class Line:
-    """Passes connections on to `port` at `rate` bytes a second each; with a rate of 0 it accepts and is silent."""
+class _Passing:
+    """Listens, and lets a subclass serve each connection; `close` ends and closes everything."""
 
-    def __init__(self, port: int, *, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, port: int) -> None:
         self.passed_bytes = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
-        for each in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        _shut(self._listener)
+        self._accepting.join(10)  # else one that is accepted now would stay open
+        self._listener.close()
+        for each in self._open:
+            _shut(each)
             each.close()
 
     def _accept(self) -> None:
@@ -47,11 +49,34 @@ class Line:
             while True:
                 near, _address = self._listener.accept()
                 self._open.append(near)
-                if self.rate:
-                    far = socket.create_connection(("127.0.0.1", self._target))
-                    self._open.append(far)
-                    threading.Thread(target=self._pass, args=(near, far, 0), daemon=True).start()
-                    threading.Thread(target=self._pass, args=(far, near, self.rate), daemon=True).start()
+                self._serve(near)
+
+    def _serve(self, near: socket.socket) -> None:
+        raise NotImplementedError
+
+    def _far(self) -> socket.socket:
+        far = socket.create_connection(("127.0.0.1", self._target))
+        self._open.append(far)
+        return far
+
+
+def _shut(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+
+
+class Line(_Passing):
+    """Passes connections on to `port` at `rate` bytes a second each; with a rate of 0 it accepts and is silent."""
+
+    def __init__(self, port: int, *, rate: int) -> None:
+        self.rate = rate
+        super().__init__(port)
+
+    def _serve(self, near: socket.socket) -> None:
+        if self.rate:
+            far = self._far()
+            threading.Thread(target=self._pass, args=(near, far, 0), daemon=True).start()
+            threading.Thread(target=self._pass, args=(far, near, self.rate), daemon=True).start()
 
     def _pass(self, source: socket.socket, target: socket.socket, rate: int) -> None:
         with contextlib.suppress(OSError):
@@ -60,12 +85,11 @@ class Line:
                 if rate:
                     self.passed_bytes += len(data)
                     time.sleep(len(data) / rate)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        _shut(source)
+        _shut(target)
 
 
-class Cut:
+class Cut(_Passing):
     """Passes connections on to `port` and cuts each after `after` bytes to there; `mend` lets all pass.
 
     So small things come through and large ones do not. With `once` it mends itself after the first cut.
@@ -75,30 +99,15 @@ class Cut:
         self.after: float = after
         self.once = once
         self.cuts = 0
-        self.passed_bytes = 0
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
     def mend(self) -> None:
         self.after = float("inf")
 
-    def close(self) -> None:
-        for each in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _address = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._open += [near, far]
-                threading.Thread(target=self._pass, args=(near, far, True), daemon=True).start()
-                threading.Thread(target=self._pass, args=(far, near, False), daemon=True).start()
+    def _serve(self, near: socket.socket) -> None:
+        far = self._far()
+        threading.Thread(target=self._pass, args=(near, far, True), daemon=True).start()
+        threading.Thread(target=self._pass, args=(far, near, False), daemon=True).start()
 
     def _pass(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
         passed = 0
@@ -113,9 +122,8 @@ class Cut:
                             self.mend()
                         break
                 target.sendall(data)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        _shut(source)
+        _shut(target)
 
 
 @contextlib.contextmanager

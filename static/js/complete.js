@@ -42,6 +42,7 @@
     "error",
     ({ target }) => {
       if (!(target instanceof HTMLScriptElement || target instanceof HTMLLinkElement) || times() >= MOST_TIMES) return;
+      document.documentElement.dataset.incomplete = "";
       timer ??= setTimeout(() => {
         sessionStorage.setItem(KEY, String(times() + 1));
         sessionStorage.setItem(TYPED, JSON.stringify(typed()));

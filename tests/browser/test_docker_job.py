@@ -200,6 +200,14 @@ def note_changes(page: Page, name: str) -> Callable[[], list[tuple[float, str, s
     return lambda: page.evaluate("window.seen")
 
 
+def keep(page: Page) -> None:
+    """From now on it has to stay the same page. One of which something was broken off loads itself again before."""
+    page.wait_for_function(
+        "() => document.readyState === 'complete' && !('incomplete' in document.documentElement.dataset)"
+    )
+    page.evaluate("window.stillTheSamePage = true")
+
+
 def same_page(page: Page) -> bool:
     return bool(page.evaluate("window.stillTheSamePage === true"))
 
@@ -255,7 +263,7 @@ def test_a_container_is_pulled_watched_and_stopped(
     expect(page.locator(".log-line.is-current mark")).to_have_text(re.compile("line 4"))
 
     assert harbour.container().attrs["Mounts"] == [], "a volume would be left"
-    page.evaluate("window.stillTheSamePage = true")
+    keep(page)
     status = ask_slowly(berth, harbour)
     expect(page.locator("[data-action=stop]").first).to_be_visible()
     wait_until_asked(harbour)
