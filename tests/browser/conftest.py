@@ -121,3 +121,10 @@ def _arrive_whole(page: Page) -> None:
         raise AssertionError(f"the network changed each time: {broken}")
 
     page.goto = goto  # type: ignore[method-assign]
+
+
+def wait_until_whole(page: Page) -> None:
+    """For a page that a click loads: one of which something was broken off loads itself again (see above)."""
+    page.wait_for_function(
+        "() => document.readyState === 'complete' && !('incomplete' in document.documentElement.dataset)"
+    )

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import wait_until_whole
 from tests.browser.installation import Installation, installed
 from tests.docker_engine import SERVE, docker_client, test_image
 from tests.docker_registry import MIB, Line, registry
@@ -200,14 +201,6 @@ def note_changes(page: Page, name: str) -> Callable[[], list[tuple[float, str, s
     return lambda: page.evaluate("window.seen")
 
 
-def keep(page: Page) -> None:
-    """From now on it has to stay the same page. One of which something was broken off loads itself again before."""
-    page.wait_for_function(
-        "() => document.readyState === 'complete' && !('incomplete' in document.documentElement.dataset)"
-    )
-    page.evaluate("window.stillTheSamePage = true")
-
-
 def same_page(page: Page) -> bool:
     return bool(page.evaluate("window.stillTheSamePage === true"))
 
@@ -263,7 +256,8 @@ def test_a_container_is_pulled_watched_and_stopped(
     expect(page.locator(".log-line.is-current mark")).to_have_text(re.compile("line 4"))
 
     assert harbour.container().attrs["Mounts"] == [], "a volume would be left"
-    keep(page)
+    wait_until_whole(page)
+    page.evaluate("window.stillTheSamePage = true")
     status = ask_slowly(berth, harbour)
     expect(page.locator("[data-action=stop]").first).to_be_visible()
     wait_until_asked(harbour)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.browser.conftest import wait_until_whole
 from tests.browser.installation import ROOT, Installation
 
 pytestmark = [
@@ -66,6 +67,7 @@ def test_start_watch_edit_chat_and_stop(page: Page, berth: Installation, complai
 
     row(page).get_by_role("link", name="Try").click()
     expect(page.locator("[data-chat]")).to_be_visible()
+    wait_until_whole(page)
     lengths = watch_the_answer_grow(page)
     page.get_by_label("Max tokens").fill("60")
     page.get_by_label("Your message").fill("Tell me about harbours, please.")
