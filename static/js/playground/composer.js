@@ -64,9 +64,19 @@ export class Composer {
     if ((!text && pictures.length === 0) || this.busy || this.sending || !this.maySend) return;
     this.sending = true;
     this.tell();
-    const taken = await this.send({ text, pictures, edits: this.edits });
+    const { edits } = this;
+    this.edit(null);
+    const taken = await this.send({ text, pictures, edits });
     this.sending = false;
-    if (taken) this.edit(null);
+    if (!taken) this.putBack(text, pictures, edits);
+  }
+
+  /** What was not taken stands in the field again, before what was written meanwhile. */
+  putBack(text, pictures, edits) {
+    this.edits ??= edits;
+    this.part("editing").hidden = this.edits === null;
+    this.prompt.value = [text, this.prompt.value].filter(Boolean).join("\n");
+    this.pictures.set([...pictures, ...this.pictures.shown]);
   }
 
   /** Write `message` anew; null: write another one. */

@@ -42,6 +42,7 @@ def test_a_message_is_shown_before_the_server_has_it(page: Page, berth: Installa
     fresh(page, berth)
     held = Held(page, "say/")
     answer = ask(page, "Hello")
+    expect(page.locator("#prompt")).to_have_value("")
     expect(page.locator(".turn-user")).to_contain_text("Hello")
     expect(answer).to_have_attribute("aria-busy", "true")
     expect(answer.locator("[data-waiting]")).to_be_visible()
@@ -68,10 +69,12 @@ def test_what_the_server_refuses_goes_and_the_text_stays(page: Page, berth: Inst
     held = Held(page, "say/")
     ask(page, "One more")
     expect(page.locator(".turn")).to_have_count(4)
+    expect(page.locator("#prompt")).to_have_value("")
+    page.locator("#prompt").fill("and this")
     held.refuse(409, "8 answers are under way. Stop one, or wait.")
     expect(page.locator(".turn")).to_have_count(2)
     expect(page.locator("[data-notice-line]")).to_have_text("8 answers are under way. Stop one, or wait.")
-    expect(page.locator("#prompt")).to_have_value("One more")
+    expect(page.locator("#prompt")).to_have_value("One more\nand this")
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
