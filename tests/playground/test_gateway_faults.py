@@ -276,8 +276,8 @@ async def test_thousands_of_aborted_requests_leak_nothing(gateway: RunningGatewa
         tasks = len(asyncio.all_tasks())
         before, objects_before, memory_before = await abort_many(10), objects(), process.memory_info().rss
         after, memory_after = await abort_many(40), process.memory_info().rss
-        # Less than one object for each request is kept, and no body. What waits for its time, as a usage record does for
-        # the next report, is not kept.
+        # Less than one object for each request is kept, and no body. What waits for its time, as a usage record does
+        # for the next report, is not kept.
         await until(lambda: objects() - objects_before < 1000, within_s=15)
     assert aborted == 2000
     assert asked >= 1500, "most of them reach the engine"
