@@ -42,9 +42,9 @@ attach("[data-chat]", (root) => {
     if (over) composer.busy = session.growing.length > 0;
   }
 
-  /** A new conversation has an address now. It shows, and is put into the list, when its first words are there: they go
-      first, and another address keeps the whole browser busy for a frame. */
+  /** A new conversation has an address now. It is put into the list when its first words are there: they go first. */
   function begun(url) {
+    history.replaceState(null, "", url);
     unlisted = url;
     enlistWithin(LISTED_AFTER_MS);
   }
@@ -62,7 +62,6 @@ attach("[data-chat]", (root) => {
     unlisted = "";
     listing.at = Infinity;
     if (!url) return;
-    history.replaceState(null, "", url);
     await globalThis.htmx.ajax("GET", `${url}?part=conversations`, { target: "#conversation-list", swap: "outerHTML" });
     await globalThis.htmx.ajax("GET", `${url}?part=head`, { target: "#chat-head", swap: "outerHTML" });
     sides.refit();
