@@ -6,6 +6,7 @@ import { Composer } from "berth/playground/composer";
 import { attachSides } from "berth/playground/panel";
 import { Parameters } from "berth/playground/parameters";
 import { attachPresets } from "berth/playground/presets";
+import { ready } from "berth/playground/ready";
 import { Session } from "berth/playground/session";
 import { attachShortcuts } from "berth/playground/shortcuts";
 import { Speaker } from "berth/playground/speech";
@@ -130,7 +131,7 @@ attach("[data-chat]", (root) => {
   parameters.begin(state.settings);
   shown();
   document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
-  composer.begin();
+  ready(composer.form);
   return () => {
     clearTimeout(listing.timer);
     detachShortcuts();

@@ -9,6 +9,7 @@ import { PromptForm } from "berth/playground/compare_composer";
 import { attachScrolling } from "berth/playground/compare_scroll";
 import { attachSettings } from "berth/playground/compare_settings";
 import { Table } from "berth/playground/compare_table";
+import { ready } from "berth/playground/ready";
 import { pictureOf } from "berth/playground/turn_view";
 import { words } from "berth/playground/words";
 
@@ -119,7 +120,7 @@ attach("[data-compare]", (root) => {
   const first = state;
   state = { ...state, round: null };
   take(first);
-  form.begin();
+  ready(form.form);
   return () => {
     clearTimeout(timer);
     scrolling.stop();

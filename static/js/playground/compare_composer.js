@@ -29,11 +29,6 @@ export class PromptForm {
     return this.form.querySelector(`[data-${name}]`);
   }
 
-  /** From now on presses are answered, one that came before this ran among them (early.js). */
-  begin() {
-    this.form.dispatchEvent(new Event("berth:ready", { bubbles: true }));
-  }
-
   tell(sentence = "") {
     this.part("notice").textContent = sentence;
     this.part("notice").hidden = !sentence;

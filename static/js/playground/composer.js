@@ -36,11 +36,6 @@ export class Composer {
     return this.part("send") !== null;
   }
 
-  /** From now on presses are answered, one that came before this ran among them (early.js). */
-  begin() {
-    this.form.dispatchEvent(new Event("berth:ready", { bubbles: true }));
-  }
-
   /** Say something above the field; nothing takes it away. */
   tell(sentence = "") {
     const line = this.part("notice-line");

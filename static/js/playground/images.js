@@ -3,6 +3,7 @@
 import { attach } from "berth/attach";
 import { upload } from "berth/playground/api";
 import { attachMask } from "berth/playground/image_mask";
+import { ready } from "berth/playground/ready";
 import { AnswerSocket } from "berth/playground/socket";
 import { words } from "berth/playground/words";
 
@@ -77,8 +78,7 @@ attach("[data-image-composer]", (form) => {
   form.addEventListener("htmx:afterRequest", asked);
   form.addEventListener("change", chosen);
   form.addEventListener("keydown", key);
-  // One that came before this ran among them (early.js).
-  form.dispatchEvent(new Event("berth:ready", { bubbles: true }));
+  ready(form);
   return () => {
     detachMask();
     form.removeEventListener("htmx:afterRequest", asked);

@@ -4,6 +4,7 @@ import { attach } from "berth/attach";
 import { post, RefusedError } from "berth/playground/api";
 import { RawAnswer } from "berth/playground/raw_answer";
 import { RawFiles } from "berth/playground/raw_files";
+import { ready } from "berth/playground/ready";
 import { parts } from "berth/playground/lines";
 import { words } from "berth/playground/words";
 
@@ -125,8 +126,7 @@ attach("[data-raw]", (root) => {
     send();
   });
   part("stop")?.addEventListener("click", () => under_way?.abort());
-  // From now on presses are answered, one that came before this ran among them (early.js).
-  part("form").dispatchEvent(new Event("berth:ready", { bubbles: true }));
+  ready(part("form"));
   return () => {
     clearTimeout(timer);
     under_way?.abort();
