@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from stat import S_ISDIR
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -75,7 +74,7 @@ class Context:
         if self.kind != FOLDER or not self.digest:
             return False
         try:
-            return not S_ISDIR(Path(self.path).stat().st_mode)
+            return not stat.S_ISDIR(Path(self.path).stat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
             return True
         except (OSError, ValueError):

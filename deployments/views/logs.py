@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec
 
-from django.db import close_old_connections
 from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from deployments.database_threads import in_database
 from deployments.exceptions import BerthError, InvalidInputError, NotAllowedError, NotFoundError
 from deployments.log_follower import line_json
 from deployments.log_pages import Stretch, lines_after, lines_around, lines_before, search_log
@@ -93,15 +92,8 @@ def log_download(request: PageRequest, deployment_id: int, attempt: int) -> Stre
 
 async def _parts(first: str, lines: Iterator[str]) -> AsyncIterator[str]:
     yield first
-    while part := await asyncio.to_thread(_part, lines):
+    while part := await in_database(lambda: "".join(islice(lines, FILE_LINES))):
         yield part
-
-
-def _part(lines: Iterator[str]) -> str:
-    try:
-        return "".join(islice(lines, FILE_LINES))
-    finally:
-        close_old_connections()
 
 
 def _item(piece: Piece) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db.models import Q
 
 from deployments.cancelling import end_task
+from deployments.database_threads import in_database
 from deployments.redis import RedisError
 from playground.models import Answer, Conversation
 
-from .database import in_database
 from .facts import AnswerFacts, facts_of
 from .names import answer_deltas, conversation_hints
 from .pages import pages

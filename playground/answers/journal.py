@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db import DatabaseError
 
+from deployments.database_threads import in_database
 from deployments.redis import RedisError
 from playground.models import Answer
 from playground.protocols.streaming import Facts
 
-from .database import in_database
 from .names import KEPT_S, MOST_DELTAS, answer_deltas
 from .progress import Progress
 from .storing import End, end_answer, keep_progress

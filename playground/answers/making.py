@@ -15,6 +15,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from deployments.cancelling import end_task
+from deployments.database_threads import in_database
 from deployments.exceptions import BerthError
 from deployments.redis import RedisError
 from playground.models import Answer
@@ -23,7 +24,6 @@ from playground.protocols.streams.events import Failure, Served
 from playground.services.person_token import make_person_token
 
 from .asked import Plan
-from .database import in_database
 from .drawn import keep_drawn
 from .journal import Journal
 from .names import answer_stop

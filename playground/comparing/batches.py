@@ -9,7 +9,7 @@ from typing import Final
 
 from django.db import DatabaseError
 
-from playground.answers.database import in_database
+from deployments.database_threads import in_database
 from playground.models import ComparisonBatch
 
 from .storing import Step, end_batch, take_step

@@ -23,8 +23,6 @@ from playground.models import ImageTest
 
 from .drawing import Chart, charts_of
 
-#: In place of a Dockerfile that holds what looks like a token; none is built, but an old draft may have one.
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
@@ -128,6 +126,7 @@ def _chosen(delivery: Delivery) -> list[Fact]:
 
 def _dockerfile(delivery: Delivery, build: ImageBuild | None) -> str:
     text = delivery.dockerfile if build is None else build.dockerfile
+    # None with a token is built, but an old draft may have one.
     return HIDDEN if contains_token(text) else text
 
 
