@@ -35,8 +35,9 @@ class AnswerConsumer(PageConsumer):
             with contextlib.suppress(RedisError, OSError):
                 # Connected before somebody waits for a word; whoever follows says it when Redis is away.
                 await redis.ping()
-            async for message in follower.messages():
-                await self.tell(message)
+            async with contextlib.aclosing(follower.messages()) as messages:
+                async for message in messages:
+                    await self.tell(message)
         finally:
             if self._follower is not None:
                 self._follower.leave()

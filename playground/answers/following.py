@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,13 +37,33 @@ GAP_S: Final = 0.2
 _AT_ONCE: Final = 500
 
 
+#: A delta with its number.
+_Part = tuple[int, dict[str, Any]]
+#: One of a stream of Redis: its id and its fields.
+_Entry = tuple[str, dict[str, str]]
+
+
 @dataclass(kw_only=True)
 class _Followed:
-    """``sequence`` is the number of the last delta that this reader has; ``has_gap``: the next one is lost."""
+    """``sequence`` is the number of the last delta that this reader has; ``has_gap``: the next one is lost.
+
+    One that ``is_told`` needs no Redis: what this process makes of it comes in ``heard`` by itself.
+    """
 
     sequence: int = 0
     needs_row: bool = True
     has_gap: bool = False
+    is_told: bool = False
+    is_silent: bool = True
+    heard: list[_Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """A read of these streams that is under way."""
+
+    names: Set[str]
+    task: asyncio.Task[dict[str, list[_Entry]]]
 
 
 @dataclass(kw_only=True)
@@ -73,6 +93,7 @@ class Follower:
         self._hint_after = ""
         self._has_waited = False
         self._changed = asyncio.Event()
+        self._reading: _Reading | None = None
 
     def want(self, wanted: Wanted) -> None:
         """Follow these instead of those before. An answer that is followed already just goes on."""
@@ -87,7 +108,7 @@ class Follower:
             self.leave()
             self._page = wanted.page
             if self._page:
-                pages.open(self._user_id, self._page, self.begin)
+                pages.open(self._user_id, self._page, self)
         if wanted.conversation_id != self._conversation_id:
             self._conversation_id, self._hint_after = wanted.conversation_id, ""
             self._has_waited = False
@@ -96,13 +117,20 @@ class Follower:
     def begin(self, answer_id: int) -> None:
         """Follow an answer that this page asked for: its first word does not wait until the page names it."""
         if answer_id not in self._followed and len(self._unnamed) < MOST_FOLLOWED:
-            self._followed[answer_id] = _Followed(needs_row=False)
+            self._followed[answer_id] = _Followed(needs_row=False, is_told=True)
             self._unnamed.add(answer_id)
+
+    def hear(self, answer_id: int, sequence: int, delta: dict[str, Any]) -> None:
+        """The next delta of an answer that was begun here."""
+        followed = self._followed.get(answer_id)
+        if followed is not None and followed.is_told:
+            followed.heard.append((sequence, delta))
+            followed.is_silent = False
             self._changed.set()
 
     def leave(self) -> None:
         """The page is gone. Safe to repeat."""
-        pages.close(self._user_id, self._page, self.begin)
+        pages.close(self._user_id, self._page, self)
 
     def _begun(self, answer_id: int, have: int | None) -> _Followed:
         """The row of an answer that this process makes says nothing that the page lacks: nobody waits for it."""
@@ -114,19 +142,25 @@ class Follower:
 
         An answer that is not this person's is ``gone``, as one that was deleted.
         """
-        while True:
-            self._changed.clear()
-            async for message in self._caught_up():
-                yield message
-            # An answer that is awaited comes first: what other tabs say is heard after its first word.
-            if self._conversation_id is not None and not self._hint_after and (self._has_waited or not self._followed):
-                grown = await self._begin_hints()
-                if grown is not None:
-                    yield grown
-            for message in self._told(await self._wait()):
-                yield message
-            if any(each.has_gap for each in self._followed.values()):
-                await asyncio.sleep(GAP_S)
+        try:
+            while True:
+                self._changed.clear()
+                async for message in self._caught_up():
+                    yield message
+                # An answer that is awaited comes first: what other tabs say is heard after its first word.
+                awaited = bool(self._followed) and not self._has_waited
+                if self._conversation_id is not None and not self._hint_after and not awaited:
+                    grown = await self._begin_hints()
+                    if grown is not None:
+                        yield grown
+                for message in await self._wait():
+                    yield message
+                if any(each.has_gap for each in self._followed.values()):
+                    await asyncio.sleep(GAP_S)
+        finally:
+            # Nobody takes what it would hear.
+            self._followed.clear()
+            await self._end_reading()
 
     async def _begin_hints(self) -> dict[str, Any] | None:
         """Hear hints from now on, and tell what was said since the page's drawing. None of somebody else's."""
@@ -168,62 +202,105 @@ class Follower:
             followed.sequence = facts["sequence"]
             yield {"type": "snapshot" if facts["live"] else "over", **facts}
 
-    async def _wait(self) -> list[tuple[str, list[tuple[str, dict[str, str]]]]]:
-        """The next entries; none when something else is wanted, or all were silent for long."""
-        streams = {answer_deltas(answer_id): f"{each.sequence}-0" for answer_id, each in self._followed.items()}
-        if self._conversation_id is not None and self._hint_after:
-            streams[conversation_hints(self._conversation_id)] = self._hint_after
-        if not streams:
+    async def _wait(self) -> list[dict[str, Any]]:
+        """What is told next; nothing when something else is wanted, or all were silent for long."""
+        told = self._told_here()
+        if told:
+            return told
+        streams = self._streams
+        if not streams and not self._followed:
             await self._changed.wait()
             return []
-        reading: asyncio.Task[Any] = asyncio.create_task(
-            self._redis.xread(streams, count=_AT_ONCE, block=round(self._silent_s * 1000))  # type: ignore[arg-type]
-        )
+        if self._reading is None or self._reading.names != streams.keys():
+            await self._end_reading()
+            reading = asyncio.create_task(self._read(streams), name=f"page of {self._user_id} reading")
+            self._reading = _Reading(names=streams.keys(), task=reading)
         waking = asyncio.create_task(self._changed.wait())
+        await self._first_of(self._reading.task, waking)
+        told += self._told_here()
+        if self._reading.task.done():
+            entries, self._reading = self._reading.task.result(), None
+            told += self._told(entries)
+            if not entries:
+                self._look_at_silent()
+        self._has_waited |= bool(told)
+        return told
+
+    async def _first_of(self, reading: asyncio.Task[Any], waking: asyncio.Task[Any]) -> None:
+        """Reading goes on while this page wants or hears something: to break it off costs its connection."""
         try:
             await asyncio.wait({reading, waking}, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                return []
-            self._has_waited = True
-            entries = reading.result() or []
+        finally:
+            await end_task(waking)
+
+    async def _end_reading(self) -> None:
+        if self._reading is not None:
+            await end_task(self._reading.task)
+
+    @property
+    def _streams(self) -> dict[str, str]:
+        """What is read from Redis, with the last entry that is known."""
+        followed = {answer_id: each for answer_id, each in self._followed.items() if not each.is_told}
+        streams = {answer_deltas(answer_id): f"{each.sequence}-0" for answer_id, each in followed.items()}
+        if self._conversation_id is not None and self._hint_after:
+            streams[conversation_hints(self._conversation_id)] = self._hint_after
+        return streams
+
+    async def _read(self, streams: dict[str, str]) -> dict[str, list[_Entry]]:
+        """The next entries by stream; none when all were silent for long, or Redis is away."""
+        if not streams:
+            await asyncio.sleep(self._silent_s)
+            return {}
+        try:
+            found = await self._redis.xread(streams, count=_AT_ONCE, block=round(self._silent_s * 1000))  # type: ignore[arg-type]
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("Answers are followed without Redis: %s", error)
             await asyncio.sleep(WITHOUT_REDIS_S)
-            entries = []
-        finally:
-            await end_task(waking)
-            await end_task(reading)
-        if not entries:
-            for each in self._followed.values():
-                each.needs_row = True
-        return list(entries.items()) if isinstance(entries, dict) else entries
+            return {}
+        return dict(found or [])  # type: ignore[arg-type]  # typed for every kind of client at once
 
-    def _told(self, entries: list[tuple[str, list[tuple[str, dict[str, str]]]]]) -> list[dict[str, Any]]:
-        by_name = dict(entries)
+    def _look_at_silent(self) -> None:
+        """Their task may have died, or Redis lost what came."""
+        for each in self._followed.values():
+            each.needs_row |= each.is_silent
+            each.is_silent = True
+
+    def _told_here(self) -> list[dict[str, Any]]:
+        """What this process itself made."""
         told: list[dict[str, Any]] = []
-        hints = by_name.pop(conversation_hints(self._conversation_id or 0), [])
+        for answer_id, followed in self._followed.items():
+            heard, followed.heard = followed.heard, []
+            told += _merged(answer_id, followed, heard)
+        return told
+
+    def _told(self, entries: dict[str, list[_Entry]]) -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = []
+        hints = entries.get(conversation_hints(self._conversation_id or 0), [])
         if hints:
             self._hint_after = hints[-1][0]
             told.append(self._grown(_leaf_in(hints)))
-        for answer_id, followed in list(self._followed.items()):
-            found = by_name.get(answer_deltas(answer_id), [])
-            if found:
-                told += _merged(answer_id, followed, found)
+        for answer_id, followed in self._followed.items():
+            told += _merged(answer_id, followed, _parts(entries.get(answer_deltas(answer_id), [])))
         return told
 
 
-def _merged(answer_id: int, followed: _Followed, entries: list[tuple[str, dict[str, str]]]) -> list[dict[str, Any]]:
+def _parts(entries: list[_Entry]) -> list[_Part]:
+    return [(int(entry_id.partition("-")[0]), json.loads(fields["delta"])) for entry_id, fields in entries]
+
+
+def _merged(answer_id: int, followed: _Followed, parts: list[_Part]) -> list[dict[str, Any]]:
     """All deltas that wait as one: a browser that is slow gets fewer and larger ones."""
     delta: dict[str, Any] = {"text": "", "reasoning": ""}
     after = followed.sequence
-    for entry_id, fields in entries:
-        number = int(entry_id.partition("-")[0])
+    for number, part in parts:
+        if number <= followed.sequence:
+            # The row, which was looked at meanwhile, had it.
+            continue
         if number != followed.sequence + 1:
             # Some were trimmed, or Redis lost them: the row has them within two seconds.
             followed.needs_row = followed.has_gap = True
             break
         followed.sequence = number
-        part = json.loads(fields["delta"])
         if part.get("over"):
             followed.needs_row = True
             break

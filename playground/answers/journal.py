@@ -22,6 +22,7 @@ from playground.models import Answer
 from playground.protocols.streaming import Facts
 
 from .names import KEPT_S, MOST_DELTAS, answer_deltas
+from .pages import Page
 from .progress import Progress
 from .storing import End, end_answer, keep_progress
 
@@ -48,7 +49,10 @@ class _Told(NamedTuple):
 
 
 class Journal:
-    """Of one answer. :meth:`run` beside the task that fills ``progress`` and calls :meth:`note`."""
+    """Of one answer. :meth:`run` beside the task that fills ``progress`` and calls :meth:`note`.
+
+    ``page``, which asked for it and is open in this process, hears everything without Redis.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Journal:
         progress: Progress,
         redis: Redis,
         *,
+        page: Page | None = None,
         clock: Callable[[], float],
         keep_every_s: float = KEEP_EVERY_S,
     ) -> None:
@@ -63,11 +68,14 @@ class Journal:
         self.facts: Facts = {}
         self._progress = progress
         self._redis = redis
+        self._page = page
         self._clock = clock
         self._keep_every_s = keep_every_s
         self._sequence = 0
         self._told = _Told()
         self._news = asyncio.Event()
+        #: Set after the first delta.
+        self.has_told = asyncio.Event()
         self._redis_away = False
 
     @property
@@ -157,6 +165,8 @@ class Journal:
             return
         # Counted even while Redis is away: a reader that misses a number reads the row.
         self._sequence += 1
+        if self._page is not None:
+            self._page.hear(self.answer_id, self._sequence, delta)
         name = answer_deltas(self.answer_id)
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -176,3 +186,4 @@ class Journal:
             self._redis_away = True
         else:
             self._redis_away = False
+        self.has_told.set()

@@ -27,6 +27,7 @@ from .asked import Plan
 from .drawn import keep_drawn
 from .journal import Journal
 from .names import answer_stop
+from .pages import Page
 from .plan import make_plan, replica_name
 from .progress import Progress
 
@@ -58,6 +59,7 @@ class Making:
         owner_id: int,
         language: str,
         plan: Plan | None = None,
+        page: Page | None = None,
         client: GatewayClient,
         redis: Redis,
         gateway_url: Callable[[], str],
@@ -72,7 +74,7 @@ class Making:
         self._gateway_url = gateway_url
         self._clock = clock
         self._progress = Progress(sent_at=clock())
-        self._journal = Journal(answer_id, self._progress, redis, clock=clock)
+        self._journal = Journal(answer_id, self._progress, redis, page=page, clock=clock)
         self._stop_asked = asyncio.Event()
         self._naming: asyncio.Task[None] | None = None
 
@@ -94,6 +96,7 @@ class Making:
             for task in (asking, watching, writing):
                 await end_task(task)
             if self._naming is not None:
+                self._journal.has_told.set()
                 await asyncio.wait([self._naming])
             await self._journal.end(outcome.state, error=outcome.error, error_code=outcome.error_code)
 
@@ -166,7 +169,8 @@ class Making:
             self._naming = asyncio.create_task(self._name_replica(facts["deployment_id"]))
 
     async def _name_replica(self, deployment_id: int) -> None:
-        """Beside the answer, so that its first piece waits for no query."""
+        """Beside the answer, once its first words are told: they wait for no query, nor for its thread."""
+        await self._journal.has_told.wait()
         with contextlib.suppress(DatabaseError):
             self._journal.facts["replica"] = await in_database(replica_name, deployment_id)
 

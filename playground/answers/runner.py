@@ -93,6 +93,7 @@ class Runner:
             owner_id=owner_id,
             language=language,
             plan=plan,
+            page=pages.tell(owner_id, page, answer_id),
             client=self._client,
             redis=self._redis,
             gateway_url=gateway_url,
@@ -100,7 +101,6 @@ class Runner:
         task = asyncio.create_task(making.run(), name=f"answer {answer_id}")
         self._makings[answer_id] = making, task
         task.add_done_callback(lambda done: self._ended(answer_id, done))
-        pages.tell(owner_id, page, answer_id)
 
     def _end(self, answer_id: int) -> None:
         if answer_id in self._makings:

@@ -12,7 +12,9 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
 
+from playground import consumers
 from playground.answers.pages import Pages, pages
+from playground.answers.runner import runner
 from playground.chat.settings import ChatSettings
 from playground.services.conversations import Question
 from playground.websocket_urls import websocket_urlpatterns
@@ -73,6 +75,67 @@ async def test_the_page_that_asks_hears_its_answer_unasked(
         await page.leave()
 
 
+class Away:
+    """A Redis that does not answer."""
+
+    def pipeline(self, **_: Any) -> Any:
+        raise redis.ConnectionError("away")
+
+    async def ping(self) -> None:
+        raise redis.ConnectionError("away")
+
+    async def get(self, name: str) -> str:
+        raise redis.ConnectionError("away")
+
+    async def xread(self, *_: Any, **__: Any) -> Any:
+        raise redis.ConnectionError("away")
+
+    async def aclose(self) -> None:
+        """Nothing was open."""
+
+
+async def test_the_page_that_asks_needs_no_redis(
+    gateway: RunningGateway, person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece goes to the page by itself: nothing else happens here that would take it along."""
+    monkeypatch.setattr(runner, "_redis", Away())
+    monkeypatch.setattr(consumers, "async_client", lambda **_: Away())
+    page, goes_on = await opened(person, "one"), asyncio.Event()
+
+    async def pausing(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for chunk in WHOLE:
+            await response.write(chunk)
+            if chunk is not WHOLE[-1]:
+                await goes_on.wait()
+                goes_on.clear()
+        await response.write_eof()
+        return response
+
+    async with ScriptedUpstream(pausing) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person, question=question("one"))
+        async with asyncio.timeout(5):
+            # Well within what it waits for when nothing is heard.
+            first = await page.receive()
+        goes_on.set()
+        second = await page.receive()
+        assert (first["text"], second["text"], second["after"]) == ("He", "llo", first["sequence"])
+        release = asyncio.create_task(_release(goes_on))
+        told = await told_to_the_end(page)
+        release.cancel()
+        await ended(asked.answer.pk)
+    assert told[-1]["text"] == "Hello"
+    await page.leave()
+
+
+async def _release(event: asyncio.Event) -> None:
+    while True:
+        event.set()
+        await asyncio.sleep(0.01)
+
+
 async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     gateway: RunningGateway, person: User, redis_server: redis.Redis
 ) -> None:
@@ -104,25 +167,33 @@ async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     await page.leave()
 
 
+class Heard(list[int]):
+    """The numbers of the answers that a page asked for."""
+
+    def begin(self, answer_id: int) -> None:
+        self.append(answer_id)
+
+    def hear(self, answer_id: int, sequence: int, delta: dict[str, Any]) -> None:
+        raise AssertionError
+
+
 async def test_a_page_that_left_is_forgotten(person: User, redis_server: redis.Redis) -> None:
     page = await opened(person, "one")
     assert await page.is_quiet(0.1)
-    heard: list[int] = []
     await page.leave()
-    pages.open(person.pk, "two", heard.append)
-    pages.tell(person.pk, "one", 1)
-    pages.tell(person.pk, "two", 2)
-    pages.close(person.pk, "two", heard.append)
-    pages.tell(person.pk, "two", 3)
+    heard = Heard()
+    pages.open(person.pk, "two", heard)
+    assert pages.tell(person.pk, "one", 1) is None
+    assert pages.tell(person.pk, "two", 2) is heard
+    pages.close(person.pk, "two", heard)
+    assert pages.tell(person.pk, "two", 3) is None
     assert heard == [2]
 
 
 def test_a_late_close_leaves_the_socket_that_followed() -> None:
-    known = Pages()
-    heard: list[int] = []
-    first, second = heard.append, heard.extend
+    known, first, second = Pages(), Heard(), Heard()
     known.open(1, "one", first)
-    known.open(1, "one", lambda answer_id: second([answer_id]))
+    known.open(1, "one", second)
     known.close(1, "one", first)
     known.tell(1, "one", 7)
-    assert heard == [7]
+    assert (first, second) == ([], [7])
