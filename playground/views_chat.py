@@ -117,16 +117,12 @@ def messages(request: PageRequest, pk: int) -> object:
 @takes_json
 def say(request: PageRequest) -> object:
     """Say something, in a new conversation where none is named."""
-    content, actor = told(request), Actor.person(request.user)
-    question = _question(content)
-    conversation_id = number_in(content, "conversation")
-    if conversation_id is None:
-        conversation_id = services.begin_conversation(actor=actor).pk
+    content = told(request)
     asked = services.say(
-        conversation_id,
+        number_in(content, "conversation"),
         text_in(content, "text"),
-        actor=actor,
-        question=question,
+        actor=Actor.person(request.user),
+        question=_question(content),
         parent_id=number_in(content, "parent"),
         picture_ids=numbers_in(content, "pictures"),
     )

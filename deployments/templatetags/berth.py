@@ -24,6 +24,7 @@ from deployments.placement.preview import DrawnGpu, DrawnNode, Preview
 from deployments.placement.views import Holder
 from deployments.presentation import idle_words, placement, states, words
 from deployments.presentation.actions import Action, actions_for, replace_actions, restart_action
+from deployments.presentation.icons import drawings
 from deployments.presentation.import_map import import_map_json
 from deployments.progress import Progress
 from deployments.spec import ServingSpec
@@ -43,6 +44,15 @@ TONE_ICONS = {
 def icon(name: str) -> dict[str, str]:
     """An outline icon of the sprite; decorative, so a word stands beside it."""
     return {"name": name}
+
+
+@register.simple_tag
+def drawn_icon(name: str) -> SafeString:
+    """As ``icon``, for what scripts copy into the page: a copy that only names the sprite is drawn a frame late."""
+    view_box, attributes, shapes = drawings()[name]
+    # The shapes share their attributes below the element that .icon styles.
+    drawn = f'viewBox="{view_box}"><g {attributes}>{shapes}</g></svg>'
+    return mark_safe(f'<svg class="icon" aria-hidden="true" focusable="false" {drawn}')  # noqa: S308 - of our own file
 
 
 @register.filter

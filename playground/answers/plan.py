@@ -50,13 +50,13 @@ def plan_chat(answer: Answer, branch: Sequence[Message]) -> Plan:
 
 def branch_above(message: Message) -> list[Message]:
     """The messages before ``message``, the first one first."""
-    every = {each.pk: each for each in Message.objects.filter(conversation_id=message.conversation_id)}
-    found: list[Message] = []
+    parents = dict(Message.objects.filter(conversation_id=message.conversation_id).values_list("pk", "parent_id"))
+    found: list[int] = []
     parent_id = message.parent_id
     while parent_id is not None:
-        found.append(every[parent_id])
-        parent_id = every[parent_id].parent_id
-    wanted = Message.objects.filter(pk__in=[each.pk for each in found]).prefetch_related("pictures")
+        found.append(parent_id)
+        parent_id = parents[parent_id]
+    wanted = Message.objects.filter(pk__in=found).order_by("pk").prefetch_related("pictures")
     return list(wanted)
 
 

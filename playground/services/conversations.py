@@ -5,12 +5,13 @@ A conversation of somebody else does not exist for anybody: NotFoundError, as fo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
@@ -21,7 +22,7 @@ from deployments.exceptions import ConflictError, InvalidInputError, NotFoundErr
 from deployments.models import Config
 from deployments.redis import RedisError, client
 from playground.answers.names import KEPT_S, conversation_hints
-from playground.answers.plan import plan_chat
+from playground.answers.plan import branch_above, plan_chat
 from playground.answers.runner import runner
 from playground.answers.storing import DEAD_AFTER, ask_to_stop, interrupt_dead_answers
 from playground.chat.settings import ChatSettings
@@ -65,7 +66,7 @@ def begin_conversation(
 
 
 def say(
-    conversation_id: int,
+    conversation_id: int | None,
     text: str,
     *,
     actor: Actor,
@@ -74,6 +75,8 @@ def say(
     picture_ids: Sequence[int] = (),
 ) -> Asked:
     """Say ``text`` after ``parent_id`` (None: at the beginning) and ask for an answer. An edit is a branch beside it.
+
+    Without ``conversation_id`` it begins a conversation, unless it is refused.
 
     Raises NotAllowedError, NotFoundError, InvalidInputError, or ConflictError while too much is under way.
     """
@@ -85,7 +88,10 @@ def say(
     if len(text) > LONGEST_MESSAGE:
         raise InvalidInputError(_("The message has more than 1,000,000 characters. Make it shorter."))
     with transaction.atomic():
-        conversation = own_conversation(conversation_id, actor)
+        if conversation_id is None:
+            conversation = begin_conversation(actor=actor)
+        else:
+            conversation = own_conversation(conversation_id, actor)
         parent = _message(conversation, parent_id)
         if parent is not None and parent.role != Message.Role.ASSISTANT:
             raise InvalidInputError(_("Wait for the answer first, or ask for another one."))
@@ -196,16 +202,20 @@ def begin_answer(
     answer = Answer.objects.create(
         message=message, config=config, protocol=protocol, settings=kept, heartbeat_at=timezone.now()
     )
-    plan = None
-    if said.parent_id is None and protocol in CHAT_PROTOCOLS:
-        # The first question of a conversation needs nothing that is not here.
-        prefetch_related_objects([said, message], "pictures")
-        plan = plan_chat(answer, [said])
     conversation.leaf, conversation.config, conversation.settings = message, config, kept
     conversation.save(update_fields=["leaf", "config", "settings", "title", "updated_at"])
     language = translation.get_language() or "en"
-    owner_id = conversation.owner_id
-    transaction.on_commit(lambda: runner.begin(answer.pk, owner_id=owner_id, language=language, page=page, plan=plan))
+
+    def begin() -> None:
+        plan = None
+        if protocol in CHAT_PROTOCOLS:
+            # Here and not in its task, which would wait for a thread of its own.
+            with contextlib.suppress(DatabaseError):
+                prefetch_related_objects([said, message], "pictures")
+                plan = plan_chat(answer, [said] if said.parent_id is None else branch_above(message))
+        runner.begin(answer.pk, owner_id=conversation.owner_id, language=language, page=page, plan=plan)
+
+    transaction.on_commit(begin)
     transaction.on_commit(lambda: hint(conversation.pk, leaf_id=message.pk))
     return answer
 

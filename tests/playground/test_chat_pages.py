@@ -68,7 +68,7 @@ def test_a_first_message_begins_a_conversation_and_asks_for_an_answer(client: Cl
 
 
 def test_a_question_waits_for_few_queries(client: Client, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(16):
+    with django_assert_num_queries(15):
         post(client, "say/", SAY)
 
 
@@ -115,6 +115,17 @@ def test_what_cannot_be_asked_is_said_and_leaves_nothing(
     answered, told = post(client, "say/", {**SAY, **change})
     assert (answered, reason in told["error"]) == (status, True), told
     assert not Message.objects.exists()
+    assert not Conversation.objects.exists()
+
+
+def test_what_scripts_copy_draws_its_icons_itself(client: Client) -> None:
+    """A copy that names the sprite is drawn a frame late."""
+    page = client.get("/playground/").content.decode()
+    copied = [each for each in re.findall(r"<template.*?</template>", page, re.DOTALL) if "data-turn" in each[:60]]
+    assert len(copied) == 2
+    for each in copied:
+        assert "<use" not in each
+        assert each.count("<svg") == each.count('<g fill="none"') > 0
 
 
 def test_no_json_is_no_request(client: Client) -> None:
