@@ -12,7 +12,9 @@ import { attachShortcuts } from "berth/playground/shortcuts";
 import { Speaker } from "berth/playground/speech";
 import { Thread } from "berth/playground/thread";
 import { words } from "berth/playground/words";
+import { write } from "berth/write";
 
+const ADDRESSED_AFTER_MS = 150;
 const LISTED_AFTER_MS = 1500;
 const AFTER_FIRST_WORDS_MS = 100;
 
@@ -22,6 +24,7 @@ attach("[data-chat]", (root) => {
   const state = JSON.parse(document.getElementById("chat-state").textContent);
   const sides = attachSides(root);
   let unlisted = "";
+  let addressing = 0;
   const listing = { timer: 0, at: Infinity };
   const parameters = new Parameters(part("parameters"));
   const speaker = new Speaker(part("said"));
@@ -31,7 +34,7 @@ attach("[data-chat]", (root) => {
 
   function shown() {
     thread.show(session.path, (message) => session.tree.versions(message));
-    part("empty").hidden = session.path.length > 0;
+    write(part("empty"), "hidden", session.path.length > 0);
     composer.busy = session.growing.length > 0;
   }
 
@@ -43,9 +46,10 @@ attach("[data-chat]", (root) => {
     if (over) composer.busy = session.growing.length > 0;
   }
 
-  /** A new conversation has an address now. It is put into the list when its first words are there: they go first. */
+  /** A new conversation has an address now: to show it keeps the whole browser busy for a frame, and so does to put it
+      into the list, while its first words may be about to come. They go first. */
   function begun(url) {
-    history.replaceState(null, "", url);
+    addressing = setTimeout(() => history.replaceState(null, "", url), ADDRESSED_AFTER_MS);
     unlisted = url;
     enlistWithin(LISTED_AFTER_MS);
   }
@@ -85,9 +89,8 @@ attach("[data-chat]", (root) => {
     if (!asked) return false;
     speaker.forget();
     try {
-      const working = work(asked);
-      document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
-      await working;
+      thread.end.follow();
+      await work(asked);
       return true;
     } catch (error) {
       composer.tell(error.message);
@@ -133,6 +136,7 @@ attach("[data-chat]", (root) => {
   document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
   ready(composer.form);
   return () => {
+    clearTimeout(addressing);
     clearTimeout(listing.timer);
     detachShortcuts();
     sides.stop();

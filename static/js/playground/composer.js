@@ -1,6 +1,7 @@
 /* The message being written: its text, its pictures, and which earlier message it is to replace. */
 
 import { Pictures } from "berth/playground/pictures";
+import { write } from "berth/write";
 
 export class Composer {
   /** `send({ text, pictures, edits })` gives whether it was taken; `stop()`. */
@@ -39,14 +40,14 @@ export class Composer {
   /** Say something above the field; nothing takes it away. */
   tell(sentence = "") {
     const line = this.part("notice-line");
-    line.textContent = sentence;
-    line.hidden = !sentence;
+    write(line, "textContent", sentence);
+    write(line, "hidden", !sentence);
   }
 
   set busy(isBusy) {
     if (!this.maySend) return;
-    this.part("send").hidden = isBusy;
-    this.part("stop").hidden = !isBusy;
+    write(this.part("send"), "hidden", isBusy);
+    write(this.part("stop"), "hidden", !isBusy);
   }
 
   get busy() {
@@ -77,7 +78,7 @@ export class Composer {
   /** Write `message` anew; null: write another one. */
   edit(message) {
     this.edits = message;
-    this.part("editing").hidden = message === null;
+    write(this.part("editing"), "hidden", message === null);
     this.prompt.value = message?.text ?? "";
     this.pictures.set(message?.pictures ?? []);
     this.prompt.focus();

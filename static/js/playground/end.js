@@ -2,7 +2,7 @@
 
 const NEAR_PX = 120;
 
-/** Follow the end of the page while `element` grows; returns what stops that. */
+/** Follow the end of the page while `element` grows. `follow()` does so again, wherever the page is; `stop()`. */
 export function attachEnd(element) {
   const page = document.scrollingElement;
   let follows = true;
@@ -21,8 +21,13 @@ export function attachEnd(element) {
   });
   sizes.observe(element);
   addEventListener("scroll", scrolled, { passive: true });
-  return () => {
-    sizes.disconnect();
-    removeEventListener("scroll", scrolled);
+  return {
+    follow() {
+      follows = true;
+    },
+    stop() {
+      sizes.disconnect();
+      removeEventListener("scroll", scrolled);
+    },
   };
 }

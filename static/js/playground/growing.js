@@ -35,7 +35,8 @@ function draw(block, token, whole) {
   else if (token.raw.length > (whole ? LONGEST_BLOCK : LONGEST_GROWING)) {
     block.classList.add("answer-plain");
     setText(block, token.raw);
-  } else {
+  } else if (block.source !== token.raw || block.classList.contains("answer-plain")) {
+    // What has only become whole stays as it stands, and what somebody selected in it.
     block.classList.remove("answer-plain");
     block.replaceChildren(fragmentOf(token));
   }

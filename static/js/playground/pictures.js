@@ -2,6 +2,7 @@
 
 import { post, upload } from "berth/playground/api";
 import { words } from "berth/playground/words";
+import { write } from "berth/write";
 
 const MOST = 8;
 
@@ -83,7 +84,7 @@ export class Pictures {
   set(pictures) {
     this.items.forEach((item) => item.element.remove());
     this.items = [];
-    this.shelf.hidden = true;
+    write(this.shelf, "hidden", true);
     pictures.forEach((picture) => this.show(picture));
   }
 }

@@ -4,6 +4,7 @@ import { noteRate } from "berth/playground/figures";
 import { attachEnd } from "berth/playground/end";
 import { warmUp } from "berth/playground/growing";
 import { TurnView } from "berth/playground/turn_view";
+import { write } from "berth/write";
 
 const TICK_MS = 500;
 /* Long chats are drawn from their end; the rest while nothing else is to be done. */
@@ -20,7 +21,7 @@ export class Thread {
     this.views = new Map();
     this.waiting = [];
     this.timer = setInterval(() => this.tick(), TICK_MS);
-    this.stopFollowing = attachEnd(element);
+    this.end = attachEnd(element);
     idle(warmUp);
   }
 
@@ -62,7 +63,7 @@ export class Thread {
   /** What goes away is the end of a branch, so that the groups before stay full. */
   place(turn, index) {
     const group = this.element.children[Math.floor(index / GROUP)] ?? this.element.appendChild(document.createElement("div"));
-    group.className = "turn-group";
+    write(group, "className", "turn-group");
     const there = group.children[index % GROUP];
     if (there !== turn) group.insertBefore(turn, there ?? null);
   }
@@ -86,7 +87,8 @@ export class Thread {
     const view = this.views.get(id);
     if (!view) return;
     noteRate(view.message.answer, performance.now());
-    if (over) view.draw();
+    // Its first words do not wait for the frame to begin.
+    if (over || !view.hasWords) view.draw();
     else view.drawSoon();
   }
 
@@ -99,7 +101,7 @@ export class Thread {
 
   stop() {
     clearInterval(this.timer);
-    this.stopFollowing();
+    this.end.stop();
     this.views.forEach((view) => view.remove());
   }
 }

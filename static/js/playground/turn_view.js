@@ -3,6 +3,7 @@
 import { figuresOf } from "berth/playground/figures";
 import { GrowingText } from "berth/playground/growing";
 import { words } from "berth/playground/words";
+import { write } from "berth/write";
 
 /* After a frame that took long the page rests this many times as long. */
 const REST = 3;
@@ -29,6 +30,14 @@ export class TurnView {
     return this.element.querySelector(`[data-${name}]`);
   }
 
+  write(part, name, value) {
+    write(this.part(part), name, value);
+  }
+
+  linkTo(deployment) {
+    return new URL(this.context.deploymentUrl.replace("/0/", `/${encodeURIComponent(deployment)}/`), location.href).href;
+  }
+
   /** Draw at the next frame, however often this is called before it. */
   drawSoon() {
     this.frame ||= requestAnimationFrame((now) => {
@@ -43,24 +52,29 @@ export class TurnView {
     });
   }
 
+  get hasWords() {
+    return Boolean(this.text?.text);
+  }
+
   /** Draw what the message is now. */
   draw() {
     if (!this.isAnswer) return;
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     const { text, reasoning = "", state, live, config, error, calls = [] } = this.message.answer;
-    this.element.setAttribute("aria-busy", String(live));
-    this.part("name").textContent = config;
+    write(this.element, "ariaBusy", String(live));
+    this.write("name", "textContent", config);
     this.text.update(text, { done: !live });
-    this.part("thoughts").hidden = !reasoning;
+    this.write("thoughts", "hidden", !reasoning);
     if (this.part("reasoning").textContent.length !== reasoning.length) this.part("reasoning").textContent = reasoning;
     this.drawCalls(calls);
-    this.part("waiting").hidden = !live || Boolean(text);
-    this.part("error").hidden = !error;
-    this.part("error-text").textContent = error ?? "";
-    this.part("mark").hidden = !["stopped", "interrupted", "failed"].includes(state);
-    this.part("mark-text").textContent = this.part("mark").hidden ? "" : words(state);
-    this.part("again").hidden = live;
+    this.write("waiting", "hidden", !live || Boolean(text));
+    this.write("error", "hidden", !error);
+    this.write("error-text", "textContent", error ?? "");
+    const isMarked = ["stopped", "interrupted", "failed"].includes(state);
+    this.write("mark", "hidden", !isMarked);
+    this.write("mark-text", "textContent", isMarked ? words(state) : "");
+    this.write("again", "hidden", live);
     this.drawFacts();
   }
 
@@ -68,21 +82,20 @@ export class TurnView {
     const { answer } = this.message;
     if (answer.live) {
       const seconds = Math.round((performance.now() - this.began) / 1000);
-      this.part("waiting-text").textContent = answer.reasoning ? words("thinking") : words("waiting", { s: seconds });
+      this.write("waiting-text", "textContent", answer.reasoning ? words("thinking") : words("waiting", { s: seconds }));
     }
-    this.part("figures").textContent = figuresOf(answer).join(" · ");
+    this.write("figures", "textContent", figuresOf(answer).join(" · "));
     const { deployment_id: deployment, request_id: request } = answer.facts ?? {};
-    const link = this.part("deployment");
-    link.hidden = !deployment;
-    link.textContent = deployment ? words("deployment", { id: deployment }) : "";
-    if (deployment) link.href = this.context.deploymentUrl.replace("/0/", `/${encodeURIComponent(deployment)}/`);
-    this.part("request").textContent = request ? words("request", { id: request.slice(0, 8) }) : "";
-    this.part("request").title = request ?? "";
+    this.write("deployment", "hidden", !deployment);
+    this.write("deployment", "textContent", deployment ? words("deployment", { id: deployment }) : "");
+    if (deployment) this.write("deployment", "href", this.linkTo(deployment));
+    this.write("request", "textContent", request ? words("request", { id: request.slice(0, 8) }) : "");
+    this.write("request", "title", request ?? "");
   }
 
   drawCalls(calls) {
     const shelf = this.part("calls");
-    shelf.hidden = calls.length === 0;
+    write(shelf, "hidden", calls.length === 0);
     calls.forEach((call, index) => {
       const shown = shelf.children[index] ?? shelf.appendChild(document.querySelector("template[data-call]").content.firstElementChild.cloneNode(true));
       shown.querySelector("[data-call-name]").textContent = call.name;
@@ -100,10 +113,10 @@ export class TurnView {
   /** Say which of `versions` this is. */
   showVersions(versions) {
     const place = versions.findIndex((each) => each.id === this.message.id);
-    this.part("branches").hidden = versions.length < 2;
-    this.part("branch-place").textContent = words("branch", { n: place + 1, of: versions.length });
-    this.part('branch="-1"').disabled = place === 0;
-    this.part('branch="1"').disabled = place === versions.length - 1;
+    this.write("branches", "hidden", versions.length < 2);
+    this.write("branch-place", "textContent", words("branch", { n: place + 1, of: versions.length }));
+    this.write('branch="-1"', "disabled", place === 0);
+    this.write('branch="1"', "disabled", place === versions.length - 1);
   }
 
   remove() {

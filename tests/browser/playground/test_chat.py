@@ -48,6 +48,17 @@ def test_two_tabs_a_closed_tab_and_a_lost_network_show_the_same_words(
     assert [each for each in complaints if "ERR_INTERNET_DISCONNECTED" not in each and "WebSocket" not in each] == []
 
 
+def test_what_somebody_selected_in_an_answer_stays_when_it_ends(page: Page, berth: Installation) -> None:
+    fresh(page, berth)
+    answer = ask(page, "hold")
+    words = answer.locator("[data-text] p")
+    expect(words).to_contain_text("three")
+    words.select_text()
+    page.keyboard.press("Escape")
+    expect(answer.locator("[data-mark]")).to_contain_text("stopped")
+    assert page.evaluate("getSelection().toString()").strip() == "one two three"
+
+
 def test_stop_keeps_what_came_and_another_try_is_a_branch(page: Page, berth: Installation) -> None:
     fresh(page, berth)
     answer = ask(page, "hold")
