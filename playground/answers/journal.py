@@ -1,8 +1,8 @@
 """Tells an answer's readers what came, through Redis, and keeps it in the database every two seconds.
 
 Readers get numbered deltas. The row has the number of the last delta that is in it, so that whoever comes late reads
-the row and goes on with the next number: nothing is lost and nothing comes twice. While Redis is away the answer goes
-on and readers see the row.
+the row and goes on with the next number: nothing is lost and nothing comes twice. The page that asked gets them at
+once. While Redis is away the answer goes on, and other readers see the row.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Journal:
         self._sequence = 0
         self._told = _Told()
         self._news = asyncio.Event()
-        #: Set after the first delta.
+        #: Set once the first delta is on its way.
         self.has_told = asyncio.Event()
         self._redis_away = False
 
@@ -155,7 +155,7 @@ class Journal:
             "pieces": progress.pieces if grew else 0,
             "text": progress.content[before.text :],
             "reasoning": progress.reasoning[before.reasoning :],
-            "calls": progress.calls if now.calls != before.calls else None,
+            "calls": json.loads(now.calls) if now.calls != before.calls else None,
             "facts": dict(self.facts) if now.facts != before.facts else None,
         }
         return {name: value for name, value in delta.items() if value}
@@ -167,6 +167,7 @@ class Journal:
         self._sequence += 1
         if self._page is not None:
             self._page.hear(self.answer_id, self._sequence, delta)
+            self.has_told.set()
         name = answer_deltas(self.answer_id)
         try:
             async with asyncio.timeout(PATIENCE_S):

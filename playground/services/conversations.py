@@ -5,13 +5,12 @@ A conversation of somebody else does not exist for anybody: NotFoundError, as fo
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
@@ -210,9 +209,11 @@ def begin_answer(
         plan = None
         if protocol in CHAT_PROTOCOLS:
             # Here and not in its task, which would wait for a thread of its own.
-            with contextlib.suppress(DatabaseError):
+            try:
                 prefetch_related_objects([said, message], "pictures")
                 plan = plan_chat(answer, [said] if said.parent_id is None else branch_above(message))
+            except Exception:  # the question is kept: its task tries again, and says what is wrong in the answer
+                logger.exception("Answer %s is planned by its task", answer.pk)
         runner.begin(answer.pk, owner_id=conversation.owner_id, language=language, page=page, plan=plan)
 
     transaction.on_commit(begin)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 import redis
@@ -12,10 +15,14 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.conf import settings
 
+from deployments.redis import async_client
 from playground import consumers
+from playground.answers.deltas import MOST_HEARD
+from playground.answers.following import Follower
+from playground.answers.names import answer_deltas
 from playground.answers.pages import Pages, pages
-from playground.answers.runner import runner
 from playground.chat.settings import ChatSettings
+from playground.services import conversations
 from playground.services.conversations import Question
 from playground.websocket_urls import websocket_urlpatterns
 from tests.fakes import upstream as scripts
@@ -50,6 +57,21 @@ async def told_to_the_end(page: FakeWebsocket) -> list[dict[str, Any]]:
     return told
 
 
+def pausing_after_the_first(goes_on: asyncio.Event) -> scripts.Script:
+    """The first piece, and the others when it goes on."""
+
+    async def speak(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(WHOLE[0])
+        await goes_on.wait()
+        await response.write(b"".join(WHOLE[1:]))
+        await response.write_eof()
+        return response
+
+    return speak
+
+
 def question(page: str) -> Question:
     return Question(config="tiny", settings=ChatSettings(), page=page)
 
@@ -76,81 +98,121 @@ async def test_the_page_that_asks_hears_its_answer_unasked(
 
 
 class Away:
-    """A Redis that does not answer."""
+    """A page's Redis that refuses what is asked of it, or never answers."""
 
-    def pipeline(self, **_: Any) -> Any:
+    def __init__(self, how: str) -> None:
+        self._how = how
+        self.asked = 0
+
+    async def _answer(self, *_: Any, **__: Any) -> Any:
+        self.asked += 1
+        if self._how == "hangs":
+            await asyncio.Event().wait()
         raise redis.ConnectionError("away")
 
-    async def ping(self) -> None:
-        raise redis.ConnectionError("away")
-
-    async def get(self, name: str) -> str:
-        raise redis.ConnectionError("away")
-
-    async def xread(self, *_: Any, **__: Any) -> Any:
-        raise redis.ConnectionError("away")
+    ping = xread = xrevrange = _answer
 
     async def aclose(self) -> None:
         """Nothing was open."""
 
 
+@pytest.mark.parametrize("how", ["refuses", "hangs"])
 async def test_the_page_that_asks_needs_no_redis(
-    gateway: RunningGateway, person: User, monkeypatch: pytest.MonkeyPatch
+    gateway: RunningGateway, person: User, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Each piece goes to the page by itself: nothing else happens here that would take it along."""
-    monkeypatch.setattr(runner, "_redis", Away())
-    monkeypatch.setattr(consumers, "async_client", lambda **_: Away())
+    away = Away(how)
+    # Whether it is there at all is asked once.
+    monkeypatch.setattr(away, "ping", AsyncMock())
+    monkeypatch.setattr(consumers, "async_client", lambda **_: away)
     page, goes_on = await opened(person, "one"), asyncio.Event()
+    pieces = [frame(str(number)) for number in range(10)]
 
     async def pausing(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for chunk in WHOLE:
-            await response.write(chunk)
-            if chunk is not WHOLE[-1]:
-                await goes_on.wait()
-                goes_on.clear()
+        for piece in pieces:
+            await response.write(piece)
+            await goes_on.wait()
+            goes_on.clear()
+        await response.write(FINISH + USAGE + STREAM[-1])
         await response.write_eof()
         return response
 
     async with ScriptedUpstream(pausing) as upstream:
         await gateway.serve(upstream.route())
         asked = await ask(person, question=question("one"))
+        told = [await page.receive()]
+        follow = {str(asked.answer.pk): told[0]["sequence"]}
+        await page.send({"follow": follow, "conversation": asked.conversation.pk, "page": "one"})
         async with asyncio.timeout(5):
-            # Well within what it waits for when nothing is heard.
-            first = await page.receive()
-        goes_on.set()
-        second = await page.receive()
-        assert (first["text"], second["text"], second["after"]) == ("He", "llo", first["sequence"])
-        release = asyncio.create_task(_release(goes_on))
-        told = await told_to_the_end(page)
-        release.cancel()
+            # Well within what it waits for where nothing is heard, and within its pause for Redis.
+            for _piece in pieces:
+                goes_on.set()
+                told.append(await page.receive())
+        told += await told_to_the_end(page) if told[-1]["type"] != "over" else []
         await ended(asked.answer.pk)
-    assert told[-1]["text"] == "Hello"
+    assert "".join(each["text"] for each in told if each["type"] == "delta" and "text" in each) == "0123456789"
+    assert told[-1]["text"] == "0123456789"
+    assert away.asked < 10
     await page.leave()
 
 
-async def _release(event: asyncio.Event) -> None:
-    while True:
-        event.set()
-        await asyncio.sleep(0.01)
+async def test_a_socket_that_is_lost_meanwhile_goes_on_where_it_was(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis
+) -> None:
+    page, goes_on = await opened(person, "one"), asyncio.Event()
+    async with ScriptedUpstream(pausing_after_the_first(goes_on)) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person, question=question("one"))
+        first = await page.receive()
+        await page.leave()
+        again = await opened(person, "one")
+        await again.send({"follow": {str(asked.answer.pk): first["sequence"]}, "conversation": None, "page": "one"})
+        goes_on.set()
+        told = [first, *await told_to_the_end(again)]
+        await ended(asked.answer.pk)
+    assert "".join(each.get("text", "") for each in told if each["type"] == "delta") == "Hello"
+    assert told[-1]["text"] == "Hello"
+    await again.leave()
+
+
+async def test_a_page_whose_socket_is_slow_reads_from_redis(person: User, redis_server: redis.Redis) -> None:
+    """What it has not taken is not kept for it."""
+    answer = (await ask(person)).answer.pk
+    client = async_client()
+    follower = Follower(person.pk, client)
+    follower.begin(answer)
+    for number in range(1, MOST_HEARD + 100):
+        delta = {"text": f"{number} "}
+        redis_server.xadd(answer_deltas(answer), {"delta": json.dumps(delta)}, id=f"{number}-0")
+        follower.hear(answer, number, delta)
+    text = ""
+    async with contextlib.aclosing(follower.messages()) as messages:
+        async for message in messages:
+            text += message.get("text", "")
+            if message["sequence"] == MOST_HEARD + 99:
+                break
+    assert text == "".join(f"{number} " for number in range(1, MOST_HEARD + 100))
+    follower.hear(answer, MOST_HEARD + 100, {"text": "late"})
+    await client.aclose()
+
+
+async def test_what_cannot_be_planned_at_once_is_planned_by_its_task(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "plan_chat", Mock(side_effect=KeyError))
+    async with ScriptedUpstream(scripts.saying(*WHOLE)) as upstream:
+        await gateway.serve(upstream.route())
+        answer = await ended((await ask(person)).answer.pk)
+    assert (answer.state, answer.message.content) == ("done", "Hello")
 
 
 async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     gateway: RunningGateway, person: User, redis_server: redis.Redis
 ) -> None:
     page, goes_on = await opened(person, "one"), asyncio.Event()
-
-    async def pausing(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(WHOLE[0])
-        await goes_on.wait()
-        await response.write(b"".join(WHOLE[1:]))
-        await response.write_eof()
-        return response
-
-    async with ScriptedUpstream(pausing) as upstream:
+    async with ScriptedUpstream(pausing_after_the_first(goes_on)) as upstream:
         await gateway.serve(upstream.route())
         asked = await ask(person, question=question("one"))
         first = await page.receive()

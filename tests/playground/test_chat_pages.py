@@ -7,12 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from deployments.models import AuditEntry
+from deployments.presentation.icons import SPRITE, drawings
 from playground.models import Answer, Conversation, Message, Picture, Preset, ShareLink
 from tests.playground.chatting import a_config, begin
 from tests.playground.test_taking_pictures import painted
@@ -67,9 +69,16 @@ def test_a_first_message_begins_a_conversation_and_asks_for_an_answer(client: Cl
     assert state_of(shown)["settings"] == SAY["settings"]
 
 
-def test_a_question_waits_for_few_queries(client: Client, django_assert_num_queries: Any) -> None:
+def test_a_question_waits_for_few_queries(
+    client: Client, django_assert_num_queries: Any, django_capture_on_commit_callbacks: Any
+) -> None:
     with django_assert_num_queries(15):
-        post(client, "say/", SAY)
+        _status, first = post(client, "say/", SAY)
+    finish(first["leaf"], "Yes")
+    later = {**SAY, "conversation": first["conversation"], "parent": first["leaf"]}
+    # With what its answer is asked with, which is read when the question is kept.
+    with django_assert_num_queries(19), django_capture_on_commit_callbacks(execute=True):
+        post(client, "say/", later)
 
 
 def test_going_on_asking_again_and_editing_make_branches(client: Client) -> None:
@@ -116,6 +125,11 @@ def test_what_cannot_be_asked_is_said_and_leaves_nothing(
     assert (answered, reason in told["error"]) == (status, True), told
     assert not Message.objects.exists()
     assert not Conversation.objects.exists()
+
+
+def test_every_icon_of_the_sprite_can_be_drawn() -> None:
+    sprite = (settings.BASE_DIR / "static" / SPRITE).read_text(encoding="utf-8")
+    assert set(drawings()) == set(re.findall(r'<symbol[^>]* id="([^"]+)"', sprite))
 
 
 def test_what_scripts_copy_draws_its_icons_itself(client: Client) -> None:
