@@ -23,7 +23,9 @@ class Drawing(NamedTuple):
 
 @cache
 def drawings() -> dict[str, Drawing]:
-    """Those of the sprite, by name."""
+    """Those of the sprite, by name. Raises FileNotFoundError where Berth was copied without it."""
     found = finders.find(SPRITE)
-    sprite = "" if found is None else Path(found).read_text(encoding="utf-8")
+    if found is None:
+        raise FileNotFoundError(SPRITE)
+    sprite = Path(found).read_text(encoding="utf-8")
     return {name: Drawing(*rest) for name, *rest in _SYMBOL.findall(sprite)}

@@ -133,7 +133,7 @@ attach("[data-chat]", (root) => {
   });
   parameters.begin(state.settings);
   shown();
-  document.scrollingElement.scrollTop = state.messages.length > 0 ? document.scrollingElement.scrollHeight : 0;
+  if (state.messages.length > 0) thread.end.follow();
   ready(composer.form);
   return () => {
     clearTimeout(addressing);

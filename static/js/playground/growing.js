@@ -30,13 +30,13 @@ function drawCode(block, token) {
   setText(code, token.text);
 }
 
-function draw(block, token, whole) {
+function draw(block, token, { whole, isDrawn }) {
   if (token.type === "code") drawCode(block, token);
   else if (token.raw.length > (whole ? LONGEST_BLOCK : LONGEST_GROWING)) {
     block.classList.add("answer-plain");
     setText(block, token.raw);
-  } else if (block.source !== token.raw || block.classList.contains("answer-plain")) {
-    // What has only become whole stays as it stands, and what somebody selected in it.
+  } else if (!isDrawn || block.classList.contains("answer-plain")) {
+    // What has only become whole stays as it stands, and with it what somebody selected.
     block.classList.remove("answer-plain");
     block.replaceChildren(fragmentOf(token));
   }
@@ -101,7 +101,8 @@ export class GrowingText {
       block = this.element.appendChild(document.createElement("div"));
       block.dir = "auto";
     }
-    draw(block, token, whole);
+    // Links may be explained by what came after them.
+    draw(block, token, { whole, isDrawn: block.source === token.raw && !this.hasDefinitions });
     block.source = token.raw;
     block.dataset.block = state;
   }

@@ -88,7 +88,7 @@ export class Thread {
     if (!view) return;
     noteRate(view.message.answer, performance.now());
     // Its first words do not wait for the frame to begin.
-    if (over || !view.hasWords) view.draw();
+    if (over || (!view.hasWords && view.message.answer.text)) view.draw();
     else view.drawSoon();
   }
 

@@ -62,7 +62,7 @@ export class TurnView {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     const { text, reasoning = "", state, live, config, error, calls = [] } = this.message.answer;
-    write(this.element, "ariaBusy", String(live));
+    if (this.element.getAttribute("aria-busy") !== String(live)) this.element.setAttribute("aria-busy", String(live));
     this.write("name", "textContent", config);
     this.text.update(text, { done: !live });
     this.write("thoughts", "hidden", !reasoning);

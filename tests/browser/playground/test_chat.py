@@ -59,6 +59,22 @@ def test_what_somebody_selected_in_an_answer_stays_when_it_ends(page: Page, bert
     assert page.evaluate("getSelection().toString()").strip() == "one two three"
 
 
+@pytest.mark.parametrize("press", ["Enter", "Send"])
+def test_whoever_asks_looks_at_the_end(page: Page, berth: Installation, press: str) -> None:
+    fresh(page, berth)
+    complete(ask(page, "count 300"))
+    complete(ask(page, "pace 400 300"))
+    page.evaluate("document.scrollingElement.scrollTop = 0")
+    page.locator("#prompt").fill("\n".join(["count 3", *["more"] * 12]))
+    if press == "Enter":
+        page.keyboard.press("Enter")
+    else:
+        page.get_by_role("button", name="Send").click()
+    complete(page.locator(".turn-assistant").nth(2))
+    left_px = "() => { const e = document.scrollingElement; return e.scrollHeight - e.clientHeight - e.scrollTop; }"
+    assert page.evaluate(left_px) < 2
+
+
 def test_stop_keeps_what_came_and_another_try_is_a_branch(page: Page, berth: Installation) -> None:
     fresh(page, berth)
     answer = ask(page, "hold")
