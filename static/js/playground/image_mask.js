@@ -2,6 +2,8 @@
 
 import { upload } from "berth/playground/api";
 
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
 /** `complain(sentence)` says why a mask could not be sent. Gives what tears it down. */
 export function attachMask(form, { complain }) {
   const source = form.querySelector("[data-image-source]");
@@ -10,8 +12,14 @@ export function attachMask(form, { complain }) {
   const pen = canvas.getContext("2d");
   const brush = source.querySelector("[data-brush]");
   const field = source.querySelector("[name=mask]");
+  const ring = source.querySelector("[data-brush-ring]");
+  const state = source.querySelector("[data-brush-state]");
   let painted = false;
+  /* Where the brush is while it is down, and where the keyboard has it. */
   let last = null;
+  let at = { x: canvas.width / 2, y: canvas.height / 2 };
+
+  const width = () => (Number(brush.value) / 100) * Math.max(canvas.width, canvas.height);
 
   function place(event) {
     const shown = canvas.getBoundingClientRect();
@@ -21,11 +29,12 @@ export function attachMask(form, { complain }) {
     };
   }
 
-  function stroke(event) {
+  /** Paint from where the brush was, if it is down. */
+  function stroke(next) {
+    at = next;
     if (!last) return;
-    const next = place(event);
     pen.strokeStyle = getComputedStyle(canvas).color;
-    pen.lineWidth = (Number(brush.value) / 100) * Math.max(canvas.width, canvas.height);
+    pen.lineWidth = width();
     pen.lineCap = "round";
     pen.beginPath();
     pen.moveTo(last.x, last.y);
@@ -33,6 +42,28 @@ export function attachMask(form, { complain }) {
     pen.stroke();
     last = next;
     painted = true;
+  }
+
+  function showRing() {
+    ring.style.left = `${(100 * at.x) / canvas.width}%`;
+    ring.style.top = `${(100 * at.y) / canvas.height}%`;
+    ring.style.width = `${(100 * width()) / canvas.width}%`;
+    ring.dataset.pen = last ? "down" : "up";
+  }
+
+  function pressed(event) {
+    const step = STEPS[event.key];
+    if (!step && event.key !== " ") return;
+    event.preventDefault();
+    if (step) {
+      const [x, y] = step.map((each) => (each * width()) / 4);
+      stroke({ x: within(at.x + x, canvas.width), y: within(at.y + y, canvas.height) });
+    } else {
+      last = last ? null : at;
+      stroke(at);
+      state.textContent = last ? state.dataset.down : state.dataset.up;
+    }
+    showRing();
   }
 
   function clear() {
@@ -68,11 +99,19 @@ export function attachMask(form, { complain }) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     last = place(event);
-    stroke(event);
+    stroke(last);
   });
-  canvas.addEventListener("pointermove", stroke);
+  canvas.addEventListener("pointermove", (event) => last && stroke(place(event)));
   canvas.addEventListener("pointerup", () => (last = null));
+  canvas.addEventListener("keydown", pressed);
+  canvas.addEventListener("focus", showRing);
+  canvas.addEventListener("blur", () => (last = null));
+  brush.addEventListener("input", showRing);
   source.querySelector("[data-mask-clear]").addEventListener("click", clear);
   form.addEventListener("htmx:confirm", before);
   return () => form.removeEventListener("htmx:confirm", before);
+}
+
+function within(number, end) {
+  return Math.min(end, Math.max(0, number));
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -18,9 +19,40 @@ pytestmark = [
 ]
 
 
-def test_an_image_is_drawn_opened_and_edited(page: Page, berth: Installation, complaints: list[str]) -> None:
+def paint_by_pointer(page: Page) -> None:
+    box = page.locator("canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 5, box["y"] + box["height"] / 2)
+    page.mouse.up()
+
+
+def paint_by_keyboard(page: Page) -> None:
+    brush, state = page.locator("[data-brush-ring]"), page.locator("[data-brush-state]")
+    expect(brush).to_be_hidden()
+    page.get_by_label("Brush").focus()
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator("canvas")).to_be_focused()
+    expect(brush).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    expect(state).to_have_text("The brush is down.")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    expect(state).to_have_text("The brush is lifted.")
+    # What it passes now stays as it is.
+    for _step in range(60):
+        page.keyboard.press("ArrowDown")
+
+
+@pytest.mark.parametrize("paint", [paint_by_pointer, paint_by_keyboard])
+def test_an_image_is_drawn_opened_and_edited(
+    page: Page, berth: Installation, complaints: list[str], paint: Callable[[Page], None]
+) -> None:
     page.goto(f"{berth.url}/playground/images/?config=retoucher")
-    prompt = "a boat <img src=x onerror=alert(1)>"
+    prompt = f"a boat <img src=x onerror=alert(1)> {paint.__name__}"
     page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_role("button", name="Draw").click()
     drawn = page.get_by_alt_text(prompt)
@@ -32,15 +64,10 @@ def test_an_image_is_drawn_opened_and_edited(page: Page, berth: Installation, co
     expect(drawer).to_have_count(0)
     drawn.click()
     drawer.get_by_role("link", name="Edit").click()
-    box = page.locator("canvas").bounding_box()
-    assert box
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2 + 5, box["y"] + box["height"] / 2)
-    page.mouse.up()
-    page.get_by_label("Prompt", exact=True).fill("a white sail")
+    paint(page)
+    page.get_by_label("Prompt", exact=True).fill(f"a white sail {paint.__name__}")
     page.get_by_role("button", name="Draw").click()
-    edited_tile = page.get_by_alt_text("a white sail")
+    edited_tile = page.get_by_alt_text(f"a white sail {paint.__name__}")
     expect(edited_tile).to_be_visible()
     source = (edited_tile.get_attribute("src") or "").removesuffix("small/")
     answer = page.request.get(f"{berth.url}{source}")
