@@ -15,23 +15,30 @@
 
   const times = () => Number(sessionStorage.getItem(KEY) ?? 0);
 
-  /** [place, name, what is in it] of each field that somebody changed. */
+  /** Fields by their name, since a script may have added others between them. */
+  function named() {
+    const found = Object.create(null);
+    for (const field of document.querySelectorAll(FIELDS)) (found[field.name || field.id] ??= []).push(field);
+    return found;
+  }
+
+  /** [name, which of that name, what is in it] of each field that somebody changed. */
   function typed() {
     const state = ({ type, checked, value }) => (type === "checkbox" || type === "radio" ? checked : value);
     const before = ({ type, options, defaultChecked, defaultValue }) => {
       if (options) return ([...options].find((option) => option.defaultSelected) ?? options[0])?.value;
       return type === "checkbox" || type === "radio" ? defaultChecked : defaultValue;
     };
-    return [...document.querySelectorAll(FIELDS)]
-      .map((field, place) => [place, field.name || field.id, state(field), before(field)])
+    return Object.entries(named())
+      .flatMap(([name, fields]) => fields.map((field, place) => [name, place, state(field), before(field)]))
       .filter(([, , now, then]) => then !== undefined && now !== then);
   }
 
   function putBack() {
-    const fields = document.querySelectorAll(FIELDS);
-    for (const [place, name, state] of JSON.parse(sessionStorage.getItem(TYPED) ?? "[]")) {
-      const field = fields[place];
-      if (!field || (field.name || field.id) !== name) continue;
+    const fields = named();
+    for (const [name, place, state] of JSON.parse(sessionStorage.getItem(TYPED) ?? "[]")) {
+      const field = fields[name]?.[place];
+      if (!field) continue;
       if (typeof state === "boolean") field.checked = state;
       else field.value = state;
     }
@@ -45,7 +52,8 @@
       document.documentElement.dataset.incomplete = "";
       timer ??= setTimeout(() => {
         sessionStorage.setItem(KEY, String(times() + 1));
-        sessionStorage.setItem(TYPED, JSON.stringify(typed()));
+        // At its very end: until the page has come again somebody types on.
+        addEventListener("pagehide", () => sessionStorage.setItem(TYPED, JSON.stringify(typed())));
         location.reload();
       }, WAIT_MS);
     },

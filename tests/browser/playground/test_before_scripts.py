@@ -71,6 +71,21 @@ def test_what_is_typed_before_the_scripts_ran_stays(
         expect(page.locator("[data-code]")).to_contain_text('"messages": [')
 
 
+def test_what_is_typed_stays_over_a_reload_where_scripts_had_added_fields(page: Page, berth: Installation) -> None:
+    """A script that breaks off late has the page loaded again (static/js/complete.js), which has fewer fields then."""
+    page.goto(f"{berth.url}/playground/compare/")
+    expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
+    field = page.get_by_label("Your prompt", exact=True)
+    field.fill(TYPED)
+    with page.expect_navigation():
+        page.evaluate("""() => {
+          const missing = Object.assign(document.createElement("script"), { src: "/static/none.js" });
+          document.head.append(missing);
+        }""")
+    expect(page.locator("[data-live-mark]")).to_have_attribute("data-state", "live")
+    expect(field).to_have_value(TYPED)
+
+
 @pytest.mark.parametrize("by", ["key", "button"])
 def test_a_message_sent_before_the_scripts_ran_is_sent(page: Page, berth: Installation, by: str) -> None:
     held = Held(page, berth, "chat", "?config=parrot")
