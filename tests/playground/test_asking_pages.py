@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock, Mock
 
@@ -57,19 +59,42 @@ async def told_to_the_end(page: FakeWebsocket) -> list[dict[str, Any]]:
     return told
 
 
-def pausing_after_the_first(goes_on: asyncio.Event) -> scripts.Script:
-    """The first piece, and the others when it goes on."""
+def pausing(goes_on: asyncio.Event, pieces: Sequence[bytes], rest: Sequence[bytes]) -> scripts.Script:
+    """``pieces``, each of which waits before the next until it goes on, then the ``rest`` at once."""
 
     async def speak(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(WHOLE[0])
-        await goes_on.wait()
-        await response.write(b"".join(WHOLE[1:]))
+        for piece in pieces:
+            await response.write(piece)
+            await goes_on.wait()
+            goes_on.clear()
+        await response.write(b"".join(rest))
         await response.write_eof()
         return response
 
     return speak
+
+
+@dataclass(kw_only=True)
+class Begun:
+    """An answer of which ``page`` has heard the ``first`` piece; ``goes_on`` lets the others come."""
+
+    page: FakeWebsocket
+    asked: conversations.Asked
+    first: dict[str, Any]
+    goes_on: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def begun(gateway: RunningGateway, person: User) -> AsyncIterator[Begun]:
+    """An answer of two pieces, of which the second waits; the block is left when it has ended."""
+    page, goes_on = await opened(person, "one"), asyncio.Event()
+    async with ScriptedUpstream(pausing(goes_on, WHOLE[:1], WHOLE[1:])) as upstream:
+        await gateway.serve(upstream.route())
+        asked = await ask(person, question=question("one"))
+        yield Begun(page=page, asked=asked, first=await page.receive(), goes_on=goes_on)
+        await ended(asked.answer.pk)
 
 
 def question(page: str) -> Question:
@@ -127,19 +152,7 @@ async def test_the_page_that_asks_needs_no_redis(
     monkeypatch.setattr(consumers, "async_client", lambda **_: away)
     page, goes_on = await opened(person, "one"), asyncio.Event()
     pieces = [frame(str(number)) for number in range(10)]
-
-    async def pausing(_upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for piece in pieces:
-            await response.write(piece)
-            await goes_on.wait()
-            goes_on.clear()
-        await response.write(FINISH + USAGE + STREAM[-1])
-        await response.write_eof()
-        return response
-
-    async with ScriptedUpstream(pausing) as upstream:
+    async with ScriptedUpstream(pausing(goes_on, pieces, [FINISH, USAGE, STREAM[-1]])) as upstream:
         await gateway.serve(upstream.route())
         asked = await ask(person, question=question("one"))
         told = [await page.receive()]
@@ -161,17 +174,13 @@ async def test_the_page_that_asks_needs_no_redis(
 async def test_a_socket_that_is_lost_meanwhile_goes_on_where_it_was(
     gateway: RunningGateway, person: User, redis_server: redis.Redis
 ) -> None:
-    page, goes_on = await opened(person, "one"), asyncio.Event()
-    async with ScriptedUpstream(pausing_after_the_first(goes_on)) as upstream:
-        await gateway.serve(upstream.route())
-        asked = await ask(person, question=question("one"))
-        first = await page.receive()
-        await page.leave()
+    async with begun(gateway, person) as it:
+        await it.page.leave()
         again = await opened(person, "one")
-        await again.send({"follow": {str(asked.answer.pk): first["sequence"]}, "conversation": None, "page": "one"})
-        goes_on.set()
-        told = [first, *await told_to_the_end(again)]
-        await ended(asked.answer.pk)
+        follow = {str(it.asked.answer.pk): it.first["sequence"]}
+        await again.send({"follow": follow, "conversation": None, "page": "one"})
+        it.goes_on.set()
+        told = [it.first, *await told_to_the_end(again)]
     assert "".join(each.get("text", "") for each in told if each["type"] == "delta") == "Hello"
     assert told[-1]["text"] == "Hello"
     await again.leave()
@@ -211,22 +220,18 @@ async def test_what_cannot_be_planned_at_once_is_planned_by_its_task(
 async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     gateway: RunningGateway, person: User, redis_server: redis.Redis
 ) -> None:
-    page, goes_on = await opened(person, "one"), asyncio.Event()
-    async with ScriptedUpstream(pausing_after_the_first(goes_on)) as upstream:
-        await gateway.serve(upstream.route())
-        asked = await ask(person, question=question("one"))
-        first = await page.receive()
+    async with begun(gateway, person) as it:
         # Something else is wanted meanwhile: what was not named yet stays.
-        await page.send({"follow": {}, "conversation": None, "page": "one"})
-        await page.send({"follow": {str(asked.answer.pk): first["sequence"]}, "conversation": None, "page": "one"})
-        goes_on.set()
-        told = [first, *await told_to_the_end(page)]
-        await ended(asked.answer.pk)
+        await it.page.send({"follow": {}, "conversation": None, "page": "one"})
+        follow = {str(it.asked.answer.pk): it.first["sequence"]}
+        await it.page.send({"follow": follow, "conversation": None, "page": "one"})
+        it.goes_on.set()
+        told = [it.first, *await told_to_the_end(it.page)]
     assert [each["type"] for each in told].count("snapshot") == 0
     assert "".join(each.get("text", "") for each in told if each["type"] == "delta") == "Hello"
     numbers = [each["sequence"] for each in told if each["type"] == "delta"]
     assert numbers == sorted(set(numbers))
-    await page.leave()
+    await it.page.leave()
 
 
 class Heard(list[int]):
