@@ -52,8 +52,11 @@ def docker_client() -> docker.DockerClient:
     return docker.from_env(timeout=60)
 
 
-def image_archive() -> bytes:
-    """A root file system with busybox and the two scripts, as ``docker import`` takes it."""
+def image_archive(mark: str = "") -> bytes:
+    """A root file system with busybox and the two scripts, as ``docker import`` takes it.
+
+    With a ``mark``, which it holds as a file, its layer is like no other's.
+    """
     if not BUSYBOX.exists():
         left_out("docker", "There is no /bin/busybox (on Debian: apt-get install busybox-static).")
     archive = io.BytesIO()
@@ -67,20 +70,20 @@ def image_archive() -> bytes:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
-        for name, text in (("bin/serve", SERVE), ("bin/tiny", TINY)):
+        for name, text in (("bin/serve", SERVE), ("bin/tiny", TINY), *([("etc/mark", mark)] if mark else [])):
             entry = tarfile.TarInfo(name)
             entry.mode, entry.size = 0o755, len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     return archive.getvalue()
 
 
-def ensure_image(client: docker.DockerClient, name: str = IMAGE) -> str:
-    """Import the test image under ``name`` unless it is there."""
+def ensure_image(client: docker.DockerClient, name: str = IMAGE, *, mark: str = "") -> str:
+    """Import the test image, with its ``mark``, under ``name`` unless it is there."""
     with contextlib.suppress(docker.errors.ImageNotFound):
         client.images.get(name)
         return name
     repository, _colon, tag = name.rpartition(":")
-    client.api.import_image_from_data(image_archive(), repository=repository, tag=tag, changes=["ENV PATH=/bin"])
+    client.api.import_image_from_data(image_archive(mark), repository=repository, tag=tag, changes=["ENV PATH=/bin"])
     return name
 
 

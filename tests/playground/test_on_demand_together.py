@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 import redis
+from aiohttp import web
 from asgiref.sync import sync_to_async
 
 from deployments.lifecycle.idle import stop_idle
@@ -40,7 +41,7 @@ def host(monkeypatch: pytest.MonkeyPatch, transactional_db: None, redis_server: 
 async def test_two_gateways_share_one_start_and_its_idle_stop(host: Host, gateway: RunningGateway) -> None:
     other = GatewayApplication()
     async with (
-        ScriptedUpstream(scripts.answer) as upstream,
+        ScriptedUpstream(_think) as upstream,
         serve_gateway(other) as url,
         aiohttp.ClientSession(url, headers=gateway.client.headers) as client,
     ):
@@ -55,11 +56,19 @@ async def test_two_gateways_share_one_start_and_its_idle_stop(host: Host, gatewa
         deployment = await sync_to_async(Deployment.objects.get)()
         assert deployment.started_by == "on demand"
         await sync_to_async(host.go_on)(deployment)
-        assert await asyncio.gather(*asking) == [200] * 6
-        assert len(upstream.seen) - _probes(upstream) == 6
+        await until(lambda: len(_asked(upstream)) == 6)
+
+        # As long as one of them waits for its answer nothing is stopped, however long that takes.
+        await until(lambda: _under_way(gateway) == 6)
+        await sync_to_async(stop_idle)()
+        _five_minutes_later(gateway)
+        await sync_to_async(stop_idle)()
+        assert _idle_s(gateway) == [0.0]
 
         # Both tell what they sent; after five minutes of silence it is stopped.
-        await sync_to_async(stop_idle)()
+        upstream.go_on.set()
+        assert await asyncio.gather(*asking) == [200] * 6
+        assert _asked(upstream) == ["/v1/chat/completions"] * 6
         await until(lambda: _served(gateway) == 6 and not _under_way(gateway))
         await sync_to_async(stop_idle)()
         _five_minutes_later(gateway)
@@ -69,15 +78,20 @@ async def test_two_gateways_share_one_start_and_its_idle_stop(host: Host, gatewa
     assert await sync_to_async(_audit)() == [("deployment.start", "on demand"), ("deployment.stop", "idle")]
 
 
+async def _think(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+    """Seen to be reached at once; an answer takes until the test says to go on."""
+    return web.Response() if request.path == "/" else await scripts.think_until_left(upstream, request)
+
+
 async def _status(gateway: RunningGateway) -> int:
     async with gateway.chat(model="smollm2-135m") as response:
         await response.read()
         return int(response.status)
 
 
-def _probes(upstream: ScriptedUpstream) -> int:
-    """What gateways asked to see whether they reach it."""
-    return sum(seen.path == "/" for seen in upstream.seen)
+def _asked(upstream: ScriptedUpstream) -> list[str]:
+    """The paths that were asked for, but for what gateways ask to see whether they reach it."""
+    return [seen.path for seen in upstream.seen if seen.path != "/"]
 
 
 def _states(gateway: RunningGateway) -> list[dict[str, Any]]:
@@ -93,12 +107,21 @@ def _under_way(gateway: RunningGateway) -> int:
     return sum(sum(state["in_flight"].values()) for state in _states(gateway))
 
 
+def _idle_s(gateway: RunningGateway) -> list[float]:
+    return list(_idle_times(gateway)["idle_s"].values())
+
+
 def _five_minutes_later(gateway: RunningGateway) -> None:
+    times = _idle_times(gateway)
+    assert len(times["idle_s"]) == 1
+    gateway.redis.set(IDLE, json.dumps({**times, "idle_s": dict.fromkeys(times["idle_s"], 300.0)}))
+
+
+def _idle_times(gateway: RunningGateway) -> dict[str, Any]:
     held = gateway.redis.get(IDLE)
     assert isinstance(held, bytes)
-    times = json.loads(held)
-    assert list(times["idle_s"].values()) == [0.0]
-    gateway.redis.set(IDLE, json.dumps({**times, "idle_s": dict.fromkeys(times["idle_s"], 300.0)}))
+    times: dict[str, Any] = json.loads(held)
+    return times
 
 
 def _audit() -> list[tuple[str, str]]:
