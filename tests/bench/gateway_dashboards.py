@@ -13,7 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from .gateway import ROOT, Bench, free_port
+from tests.ports import free_port
+
+from .gateway import ROOT, Bench
 from .gpu_socket_clients import Heard
 from .gpu_sockets import publishing, sessions_of, until_up
 

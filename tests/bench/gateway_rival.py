@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import psutil
 import yaml
 
-from .gateway import ROOT, Bench, free_port, until_answering
+from tests.ports import free_port
+
+from .gateway import ROOT, Bench, until_answering
 from .gateway_load import Target
 
 #: Made by `make bench-gateway` from requirements/rival.lock.

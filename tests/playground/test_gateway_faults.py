@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 from collections.abc import AsyncIterator
@@ -248,8 +249,12 @@ async def test_thousands_of_aborted_requests_leak_nothing(gateway: RunningGatewa
         gc.collect()
         return len(gc.get_objects())
 
-    async def abort_many(times: int) -> tuple[int, int]:
-        """What there is once nothing is under way any more: tasks and file descriptors."""
+    def held() -> int:
+        """Tasks and file descriptors."""
+        return len(asyncio.all_tasks()) + process.num_fds()
+
+    async def abort_many(times: int) -> None:
+        """Return once nothing is under way any more."""
         nonlocal aborted
         async with aiohttp.ClientSession(gateway.url, headers=gateway.client.headers) as client:
             for _time in range(times):
@@ -269,19 +274,24 @@ async def test_thousands_of_aborted_requests_leak_nothing(gateway: RunningGatewa
                 aborted += len(requests)
         await until(lambda: gateway.in_flight == {} and gateway.application.budget.used == 0)
         await until(lambda: gateway.application.client.busy == 0 and len(asyncio.all_tasks()) <= tasks)
-        return len(asyncio.all_tasks()), process.num_fds()
 
     async with ScriptedUpstream(play) as upstream:
         await gateway.serve(upstream.route())
         tasks = len(asyncio.all_tasks())
-        before, objects_before, memory_before = await abort_many(10), objects(), process.memory_info().rss
-        after, memory_after = await abort_many(40), process.memory_info().rss
+        await abort_many(10)
+        before, objects_before, memory_before = held(), objects(), process.memory_info().rss
+        await abort_many(40)
+        memory_after = process.memory_info().rss
         # Less than one object for each request is kept, and no body. What waits for its time, as a usage record does
         # for the next report, is not kept.
         await until(lambda: objects() - objects_before < 1000, within_s=15)
+        # A socket is closed at a later turn of the loop than its request.
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: held() <= before)
+        after = held()
     assert aborted == 2000
     assert asked >= 1500, "most of them reach the engine"
-    assert after == before
+    assert after <= before
     assert memory_after - memory_before < 10_000_000
 
 
