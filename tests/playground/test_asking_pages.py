@@ -19,6 +19,8 @@ from django.conf import settings
 
 from deployments.redis import async_client
 from playground import consumers
+from playground.answers import making
+from playground.answers import runner as running
 from playground.answers.deltas import MOST_HEARD
 from playground.answers.following import Follower
 from playground.answers.names import answer_deltas
@@ -232,6 +234,61 @@ async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     numbers = [each["sequence"] for each in told if each["type"] == "delta"]
     assert numbers == sorted(set(numbers))
     await it.page.leave()
+
+
+async def test_one_socket_has_an_answer_that_is_told_and_one_that_is_read(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis
+) -> None:
+    """One was asked for on this page, the other on another, so that it comes by Redis; neither holds the other up."""
+    page = await opened(person, "one")
+    goes_on = {"told": asyncio.Event(), "read": asyncio.Event()}
+
+    async def speak(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        asked = (await request.json())["messages"][-1]["content"]
+        return await pausing(goes_on[asked], [frame(f"{asked} "), frame("once ")], WHOLE)(upstream, request)
+
+    async with ScriptedUpstream(speak) as upstream:
+        await gateway.serve(upstream.route())
+        told = await ask(person, "told", question=question("one"))
+        heard = [await page.receive()]
+        read = await ask(person, "read")
+        follow = {str(told.answer.pk): heard[0]["sequence"], str(read.answer.pk): 0}
+        await page.send({"follow": follow, "conversation": None, "page": "one"})
+        for turn in ("read", "told", "told", "read"):
+            heard.append(await page.receive())
+            goes_on[turn].set()
+        while [each["type"] for each in heard].count("over") < 2:
+            heard.append(await page.receive())
+        await ended(read.answer.pk)
+    for asked, text in ((told, "told once Hello"), (read, "read once Hello")):
+        mine = [each for each in heard if each["answer"] == asked.answer.pk]
+        assert "".join(each.get("text", "") for each in mine if each["type"] == "delta") == text
+        assert (mine[-1]["type"], mine[-1]["text"]) == ("over", text)
+    await page.leave()
+
+
+async def test_a_stop_before_the_first_word_does_not_wait_for_it(
+    gateway: RunningGateway, person: User, redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which replica answers is known by then, and is named after the first word: with the end, where none comes."""
+    monkeypatch.setattr(making, "replica_name", lambda _deployment: "gpu-01 · 2")
+
+    async def headers_alone(upstream: ScriptedUpstream, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Berth-Deployment": "7"})
+        await response.prepare(request)
+        upstream.freed.set()
+        await upstream.go_on.wait()
+        return response
+
+    async with ScriptedUpstream(headers_alone) as upstream:
+        monkeypatch.setattr(running, "gateway_url", lambda: upstream.endpoint)
+        asked = await ask(person)
+        await upstream.freed.wait()
+        await asyncio.sleep(0.1)
+        running.runner.end(asked.answer.pk)
+        async with asyncio.timeout(2):
+            answer = await ended(asked.answer.pk)
+    assert (answer.state, answer.message.content, answer.replica) == ("stopped", "", "gpu-01 · 2")
 
 
 class Heard(list[int]):

@@ -101,6 +101,14 @@ def cut(text: str, piece: int) -> Script:
         yield delta(content=text[start : start + piece])
 
 
+def pondered(count: str) -> Script:
+    """Numbered thoughts, then what comes of them."""
+    for number in range(int(count)):
+        yield delta(reasoning_content=f"thought{number} ")
+        yield 0.01
+    yield delta(content="Said.")
+
+
 THREE_WORDS = [delta(content=word) for word in ("one ", "two ", "three ")]
 REASONED = [
     delta(reasoning_content="First I think. "),
@@ -119,6 +127,7 @@ VERBS: dict[str, Callable[[str], Script]] = {
     "die": lambda _rest: iter(THREE_WORDS),
     "hold": lambda _rest: iter(THREE_WORDS),
     "markdown": lambda _rest: cut(MARKDOWN, 7),
+    "ponder": pondered,
     "reason": lambda _rest: iter(REASONED),
     "tool": lambda _rest: iter(CALLED),
 }
