@@ -25,6 +25,7 @@ from playground.gateway.auth import Caller
 from playground.gateway.key_budgets import BLOCKS, UNSTATED_ANSWER_TOKENS
 from playground.gateway.reservation import UNLIMITED, Reservation
 from playground.key_rules import KeyLimits, KeyScopes
+from tests.fakes.gateway import until
 
 pytestmark = pytest.mark.usefixtures("redis_server")
 
@@ -258,8 +259,10 @@ async def test_a_redis_that_hangs_is_waited_for_once_and_not_by_each_after_the_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bytes] = []
+    connections: list[asyncio.StreamWriter] = []
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
         while data := await reader.read(10_000):
             asked.append(data)
         writer.close()
@@ -279,6 +282,7 @@ async def test_a_redis_that_hangs_is_waited_for_once_and_not_by_each_after_the_o
         with pytest.raises(LimitsAwayError):
             await ask(admission, limited(requests_per_minute=10))
         await admission.stop()
+        await until(lambda: all(writer.is_closing() for writer in connections))
     assert asked
 
 
