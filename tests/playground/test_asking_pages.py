@@ -236,6 +236,12 @@ async def test_an_answer_that_is_named_later_goes_on_and_nothing_comes_twice(
     await it.page.leave()
 
 
+def text_of(heard: list[dict[str, Any]], asked: conversations.Asked) -> str:
+    """What the deltas of this answer say."""
+    mine = [each for each in heard if each["answer"] == asked.answer.pk and each["type"] == "delta"]
+    return "".join(each.get("text", "") for each in mine)
+
+
 async def test_one_socket_has_an_answer_that_is_told_and_one_that_is_read(
     gateway: RunningGateway, person: User, redis_server: redis.Redis
 ) -> None:
@@ -254,16 +260,27 @@ async def test_one_socket_has_an_answer_that_is_told_and_one_that_is_read(
         read = await ask(person, "read")
         follow = {str(told.answer.pk): heard[0]["sequence"], str(read.answer.pk): 0}
         await page.send({"follow": follow, "conversation": None, "page": "one"})
-        for turn in ("read", "told", "told", "read"):
-            heard.append(await page.receive())
-            goes_on[turn].set()
+
+        async def hear(asked: conversations.Asked, text: str) -> None:
+            """Until all of ``text`` came, so that its pause has begun."""
+            while text_of(heard, asked) != text:
+                heard.append(await page.receive())
+
+        await hear(read, "read ")
+        goes_on["read"].set()
+        await hear(read, "read once ")
+        goes_on["told"].set()
+        await hear(told, "told once ")
+        goes_on["told"].set()
+        goes_on["read"].set()
         while [each["type"] for each in heard].count("over") < 2:
             heard.append(await page.receive())
         await ended(read.answer.pk)
     for asked, text in ((told, "told once Hello"), (read, "read once Hello")):
-        mine = [each for each in heard if each["answer"] == asked.answer.pk]
-        assert "".join(each.get("text", "") for each in mine if each["type"] == "delta") == text
-        assert (mine[-1]["type"], mine[-1]["text"]) == ("over", text)
+        assert text_of(heard, asked) == text
+        assert [each["text"] for each in heard if each["type"] == "over" and each["answer"] == asked.answer.pk] == [
+            text
+        ]
     await page.leave()
 
 
