@@ -91,12 +91,12 @@ def page(browser: Browser, berth: Installation, signed_in: StorageState, complai
         ),
     )
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    _arrive_whole(opened)
+    arrive_whole(opened)
     yield opened
     context.close()
 
 
-def _arrive_whole(page: Page) -> None:
+def arrive_whole(page: Page) -> None:
     """Let ``goto`` load a page again of which the browser broke something off.
 
     Chromium does that whenever it sees the network change, as at each container and each bridge that other tests make

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import wait_until_whole
+from tests.browser.conftest import arrive_whole, wait_until_whole
 from tests.browser.installation import ROOT, Installation
 
 pytestmark = [
@@ -203,6 +203,7 @@ def test_axe_finds_no_violation_on_any_page(
         storage_state=page.context.storage_state(), color_scheme=theme, bypass_csp=True, locale="en-GB"
     )
     checked = context.new_page()
+    arrive_whole(checked)
     found = {}
     for path in PAGES:
         checked.goto(berth.url + path)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.conftest import arrive_whole
 from tests.browser.installation import Installation
 from tests.browser.playground.talking import AXE, ask, complete, fresh
 
@@ -89,6 +90,7 @@ def looked_at(context: BrowserContext, addresses: list[str], width: int, theme: 
     """What axe and the ruler find."""
     found: dict[str, Any] = {}
     page = context.new_page()
+    arrive_whole(page)
     page.set_viewport_size({"width": width, "height": 844})
     for address in addresses:
         page.goto(address)
