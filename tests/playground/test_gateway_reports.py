@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import Any
@@ -75,7 +76,6 @@ async def test_a_connection_that_hangs_is_replaced_before_the_report_is_gone(
     redis_server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert reporting.RENEW_S + reporting.PATIENCE_S + reporting.PAUSE_S < reporting.LIVES_S
-    monkeypatch.setattr(reporting, "PATIENCE_S", 0.1)
     monkeypatch.setattr(reporting, "PAUSE_S", 0.01)
     connections: list[asyncio.StreamWriter] = []
 
@@ -88,9 +88,11 @@ async def test_a_connection_that_hangs_is_replaced_before_the_report_is_gone(
             else asyncio.open_connection(url.hostname, url.port)
         )
         answers = asyncio.create_task(pass_on(there, writer))
-        while data := await reader.read(10_000):
-            if writer is not connections[0]:
-                here.write(data)
+        # A report that ends while its answer is under way resets its connection, and says its last over another.
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(10_000):
+                if writer is not connections[0]:
+                    here.write(data)
         answers.cancel()
         here.close()
         writer.close()
@@ -103,11 +105,10 @@ async def test_a_connection_that_hangs_is_replaced_before_the_report_is_gone(
         port = server.sockets[0].getsockname()[1]
         report = reporting.Report(lambda: redis.asyncio.Redis(port=port, decode_responses=True), RoutingTable())
         await report.start()
-        await until(lambda: any(redis_server.scan_iter(match=GATEWAY_STATES)), within_s=2)
+        await until(lambda: any(redis_server.scan_iter(match=GATEWAY_STATES)))
+        assert len(connections) == 2
         await report.stop()
         assert not any(redis_server.scan_iter(match=GATEWAY_STATES))
-        # Where this machine stalls, one that answers may be taken for one that hangs.
-        assert len(connections) >= 2
         await until(lambda: all(writer.is_closing() for writer in connections))
 
 
